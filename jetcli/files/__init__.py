@@ -1,0 +1,1 @@
+"""The source being sent and the sink being received."""

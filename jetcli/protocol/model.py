@@ -1,0 +1,378 @@
+"""The values that the protocol speaks of: what a Jingle stanza says, without its XML.
+
+Every value is frozen. `jetcli.xmpp.payloads` turns stanzas into these and back; `jetcli.protocol.session` decides with
+them. A field that the peer left out is None: what may be left out is judged by the session, not here.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+#: Jingle (XEP-0166) and its parts.
+NS_JINGLE = "urn:xmpp:jingle:1"
+NS_JINGLE_ERRORS = "urn:xmpp:jingle:errors:1"
+NS_FILE_TRANSFER = "urn:xmpp:jingle:apps:file-transfer:5"
+NS_FILE_TRANSFER_ERRORS = "urn:xmpp:jingle:apps:file-transfer:errors:0"
+NS_SOCKS5_TRANSPORT = "urn:xmpp:jingle:transports:s5b:1"
+NS_INBAND_TRANSPORT = "urn:xmpp:jingle:transports:ibb:1"
+NS_BYTESTREAMS = "http://jabber.org/protocol/bytestreams"
+NS_INBAND = "http://jabber.org/protocol/ibb"
+NS_HASHES = "urn:xmpp:hashes:2"
+NS_HASH_SHA256 = "urn:xmpp:hash-function-text-names:sha-256"
+
+#: Jingle Encrypted Transports (XEP-0391) and JET-OMEMO (XEP-0396).
+NS_JET = "urn:xmpp:jingle:jet:0"
+NS_JET_OMEMO = "urn:xmpp:jingle:jet-omemo:0"
+NS_OMEMO = "eu.siacs.conversations.axolotl"
+
+#: Namespaces of jet's own: the chunked cipher, and resumption.
+NS_CHUNKED = "urn:jetcli:chunked:0"
+NS_RESUME = "urn:jetcli:resume:0"
+
+IV_SIZE = 12
+TAG_SIZE = 16
+
+
+class Cipher(StrEnum):
+    """The ciphers of a stream, named by the URI that jet sends for each (XEP-0391 section 5)."""
+
+    AES_128_GCM = "urn:xmpp:ciphers:aes-128-gcm-nopadding"
+    AES_256_GCM = "urn:xmpp:ciphers:aes-256-gcm-nopadding"
+    CHUNKED = "urn:jetcli:ciphers:aes-256-gcm-chunked:0"
+
+    @property
+    def key_size(self) -> int:
+        """Bytes of transport key that this cipher takes."""
+        return 16 if self is Cipher.AES_128_GCM else 32
+
+    @classmethod
+    def named(cls, uri: str | None) -> "Cipher | None":
+        """Return the cipher that a peer names, or None; XEP-0391 spells its URIs with and without `:0`."""
+        for cipher in cls:
+            if uri in {cipher.value, f"{cipher.value}:0"}:
+                return cipher
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSecret:
+    """Transport key (16 or 32 bytes) and IV (12 bytes) of one stream (XEP-0391 section 2). Never stored."""
+
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopeKey:
+    """The transport key as one device can read it: a ratchet message, which may carry a key exchange."""
+
+    device: int
+    data: bytes = field(repr=False)
+    prekey: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A legacy OMEMO element that carries a transport secret (XEP-0396 section 3).
+
+    `sender` is the id of the device that sealed it. `payload` is absent except towards and from clients that insist.
+    """
+
+    sender: int
+    iv: bytes = field(repr=False)
+    keys: tuple[EnvelopeKey, ...] = ()
+    payload: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """`<security/>` of a content (XEP-0391 section 4.1): `cipher` and `type` as the peer spelt them."""
+
+    name: str | None
+    cipher: str | None
+    type: str | None
+    envelope: Envelope | None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A part of a file: `length` bytes from `offset`, to the end when None (XEP-0234 section 4.4)."""
+
+    offset: int = 0
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """A digest as it was received: `value` is the base64-decoded text, or None when there was none (XEP-0300)."""
+
+    algo: str
+    value: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileDescription:
+    """`<file/>` (XEP-0234 section 3). `name` is the peer's claim: `policy.local_name` judges it.
+
+    `size` counts plaintext bytes; it is None when the sender does not know it (only under the chunked cipher).
+    `bad_number` keeps a size or range text that is no number, so that the refusal can quote it.
+    """
+
+    name: str | None = None
+    size: int | None = None
+    media_type: str | None = None
+    date: str | None = None
+    desc: str | None = None
+    range: Range | None = None
+    hash_used: str | None = None
+    hashes: tuple[Hash, ...] = ()
+    bad_number: str | None = None
+
+
+class CandidateType(StrEnum):
+    """Where a SOCKS5 candidate leads (XEP-0260 section 2.3)."""
+
+    DIRECT = "direct"
+    ASSISTED = "assisted"
+    TUNNEL = "tunnel"
+    PROXY = "proxy"
+
+    @property
+    def preference(self) -> int:
+        """Type preference of XEP-0260 section 2.3; shifted left by 16 it starts a priority."""
+        return {"direct": 126, "assisted": 120, "tunnel": 110, "proxy": 10}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One address where a bytestream may be reached (XEP-0260 section 2.2)."""
+
+    cid: str
+    host: str
+    port: int
+    jid: str
+    priority: int
+    type: CandidateType = CandidateType.DIRECT
+
+
+@dataclass(frozen=True, slots=True)
+class Socks5Transport:
+    """SOCKS5 transport of an offer or accept (XEP-0260). `dstaddr` is what the peer says its listener expects."""
+
+    sid: str
+    candidates: tuple[Candidate, ...] = ()
+    dstaddr: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InbandTransport:
+    """In-band transport (XEP-0261); `block_size` counts bytes before base64."""
+
+    sid: str
+    block_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownTransport:
+    """A transport that jet does not speak; `namespace` is shown in the refusal."""
+
+    namespace: str
+
+
+Transport = Socks5Transport | InbandTransport | UnknownTransport
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """`<content/>`: one file on one transport (XEP-0166 section 7.3).
+
+    `transfer` is the sid of the first session of a resumed transfer (`urn:jetcli:resume:0`).
+    """
+
+    creator: str
+    name: str
+    senders: str | None = None
+    description: FileDescription | None = None
+    transport: Transport | None = None
+    security: Security | None = None
+    transfer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """`<reason/>`: a condition of XEP-0166 section 7.4, a text, and the name of an application's own condition."""
+
+    condition: str
+    text: str | None = None
+    application: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateUsed:
+    """The peer reached our candidate `cid` (XEP-0260 section 2.4)."""
+
+    cid: str
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateError:
+    """The peer reached none of our candidates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """The owner of the nominated proxy candidate has activated it."""
+
+    cid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyError:
+    """The owner of the nominated proxy candidate could not activate it."""
+
+
+TransportNote = CandidateUsed | CandidateError | Activated | ProxyError
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """`<checksum/>`: what the sender computed over the whole file (XEP-0234 section 8.3)."""
+
+    hashes: tuple[Hash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """`<received/>`: the receiver has verified and published the file (XEP-0234 section 8.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """An empty session-info: the peer is alive (XEP-0166 section 6.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A session-info payload that jet does not know; it is answered as unsupported."""
+
+    namespace: str
+
+
+SessionNote = Checksum | Received | Ping | Unknown
+
+
+# The actions of XEP-0166 section 7.2 that a file transfer uses. `sid` is the session's.
+
+
+@dataclass(frozen=True, slots=True)
+class Initiate:
+    """session-initiate. `initiator` is the attribute as sent; it must equal the sender's full JID."""
+
+    sid: str
+    content: Content
+    initiator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """session-accept."""
+
+    sid: str
+    content: Content
+    responder: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransportInfo:
+    """transport-info for a SOCKS5 transport; `transport_sid` names the bytestream."""
+
+    sid: str
+    content_creator: str
+    content_name: str
+    transport_sid: str
+    note: TransportNote
+
+
+@dataclass(frozen=True, slots=True)
+class TransportReplace:
+    """transport-replace: the initiator proposes another transport (XEP-0166 section 7.2.14)."""
+
+    sid: str
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class TransportAccept:
+    """transport-accept."""
+
+    sid: str
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class TransportReject:
+    """transport-reject."""
+
+    sid: str
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """session-info. `content_creator` and `content_name` are None where the note has none."""
+
+    sid: str
+    note: SessionNote
+    content_creator: str | None = None
+    content_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """session-terminate."""
+
+    sid: str
+    reason: Reason
+
+
+Action = (
+    Initiate | Accept | TransportInfo | TransportReplace | TransportAccept | TransportReject | SessionInfo | Terminate
+)
+
+
+class Trust(StrEnum):
+    """How far a device's key is trusted: blind trust before verification (XEP-0450's BTBV)."""
+
+    VERIFIED = "verified"
+    BLIND = "btbv"
+    UNDECIDED = "undecided"
+    DISTRUSTED = "distrusted"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An OMEMO device: `jid` is bare, `identity_key` the 32-byte Ed25519 or Curve25519 key that names it."""
+
+    jid: str
+    device_id: int
+    identity_key: bytes
+    trust: Trust
+
+    @property
+    def trusted(self) -> bool:
+        """Whether jet seals for this device and believes what it sealed."""
+        return self.trust in {Trust.VERIFIED, Trust.BLIND}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEnvelope:
+    """What an envelope held: 16 or 32 bytes of key material, the IV, and the device that sealed it."""
+
+    key_material: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+    device: Device
+
+    def secret(self, cipher: Cipher) -> TransportSecret:
+        """Return the secret for `cipher`; raise ValueError where the key material is too short for it."""
+        if len(self.key_material) < cipher.key_size:
+            raise ValueError(f"{len(self.key_material)} bytes of key material are too short for {cipher.value}")
+        return TransportSecret(self.key_material[: cipher.key_size], self.iv)

@@ -1,0 +1,1 @@
+"""What jet remembers: one SQLite database an account, and the configuration file."""

@@ -1,0 +1,1 @@
+"""Whole transfers: the only place where files, state and xmpp meet."""

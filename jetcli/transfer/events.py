@@ -1,0 +1,193 @@
+"""What happens during a transfer, as values; `jetcli.cli` shows them to a person or prints them as JSON.
+
+Text fields hold peer text as it came: whoever prints it passes it through `policy.shown` first. Sizes are bytes of
+plaintext, times are seconds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jetcli.errors import JetError
+from jetcli.protocol.model import Trust
+
+#: How the bytes travel: straight, through a SOCKS5 proxy, or inside the XMPP streams.
+PathKind = Literal["s5b-direct", "s5b-proxy", "ibb"]
+Direction = Literal["send", "receive"]
+Verification = Literal["chunks", "tag", "tag+checksum", "chunks+checksum"]
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The account is online as `jid` (full)."""
+
+    jid: str
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A named wait has begun ("connecting", "waiting for juliet to accept"); shown when it lasts over a second."""
+
+    text: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFound:
+    """The device of the peer that the transfer will use, and how far its keys are trusted."""
+
+    jid: str
+    client: str
+    trust: Trust
+    jet: bool
+    resumable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewDevice:
+    """A key was trusted for the first time (BTBV); `fingerprint` as OMEMO clients print it."""
+
+    jid: str
+    device_id: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A file was offered, by us (`direction` send) or to us."""
+
+    id: str
+    direction: Direction
+    peer: str
+    name: str
+    size: int | None
+    media_type: str | None
+    resumable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The offer was accepted, by the peer or by us."""
+
+    id: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The offer was declined; `by` is "me", "peer" or "policy"."""
+
+    id: str
+    direction: Direction
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathChosen:
+    """The bytes of transfer `id` travel this way."""
+
+    id: str
+    direction: Direction
+    transport: PathKind
+    relay: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`bytes` of `size` have been sent, or received and verified as far as the cipher allows."""
+
+    id: str
+    direction: Direction
+    bytes: int
+    size: int | None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileDone:
+    """One file is complete: published at `path` (receive), or confirmed by the receiver (send)."""
+
+    id: str
+    direction: Direction
+    name: str
+    path: Path | None
+    size: int
+    seconds: float
+    verified: Verification
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileFailed:
+    """One file failed; a receiver that stays up goes on. `part` is what was kept, if anything."""
+
+    id: str | None
+    direction: Direction
+    name: str | None
+    error: JetError
+    resumable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something the user should know that stops nothing."""
+
+    message: str
+    id: str | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A decision worth a line under `-v`: a candidate skipped, a fall-back, a replaced ratchet session."""
+
+    text: str
+    id: str | None = None
+
+
+Event = (
+    Connected
+    | Phase
+    | PeerFound
+    | NewDevice
+    | Offered
+    | Accepted
+    | Declined
+    | PathChosen
+    | Progress
+    | FileDone
+    | FileFailed
+    | Warned
+    | Detail
+)
+
+#: Receives every event, on the event loop's thread, and returns at once.
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSeen:
+    """What a person is asked about: who offers what, and where it would go. `name` is already a safe local name."""
+
+    id: str
+    peer: str
+    trust: Trust
+    name: str
+    size: int | None
+    media_type: str | None
+    desc: str | None
+    directory: Path
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """The answer to an offer. `name` renames the file; `always` takes all that contact offers in this run."""
+
+    accept: bool
+    reason: str = ""
+    name: str | None = None
+    always: bool = False

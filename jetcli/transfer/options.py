@@ -1,0 +1,55 @@
+"""What a command was asked to do, as values that the command line fills in."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+PathPolicy = Literal["auto", "direct", "relay", "ibb"]
+OnExist = Literal["ask", "rename", "overwrite", "skip", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How to reach peers. `loopback` lets 127.0.0.0/8 and ::1 be offered and dialled (tests and `jet try`).
+
+    `listen` and `advertise` are for a port that is forwarded by hand: bind that port, and tell peers HOST:PORT.
+    Deadlines are seconds.
+    """
+
+    path: PathPolicy = "auto"
+    loopback: bool = False
+    listen: int | None = None
+    advertise: tuple[str, int] | None = None
+    acceptance_s: float = 600.0
+    idle_s: float = 60.0
+    candidates_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SendOptions:
+    """Options of `jet send`. `name` renames a single file on the wire."""
+
+    network: Network = field(default_factory=Network)
+    name: str | None = None
+    checksum: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveOptions:
+    """Options of `jet receive`.
+
+    `output` names one file and is the only way to take an unsafe or hidden name; `senders` are bare JIDs or "anyone".
+    `count` is how many finished files end the command; None for ever.
+    """
+
+    directory: Path
+    network: Network = field(default_factory=Network)
+    output: Path | None = None
+    accept_all: bool = False
+    senders: tuple[str, ...] = ()
+    count: int | None = 1
+    on_exist: OnExist = "rename"
+    max_size: int | None = None
+    allow_hidden: bool = False
+    keep_partial: bool = False

@@ -1,0 +1,1 @@
+"""`jet try`: a throwaway server, two accounts and two real processes on this machine."""

@@ -1,0 +1,1 @@
+"""All that touches aioxmpp, omemo and sockets."""
