@@ -1,0 +1,145 @@
+"""Questions to the person at the terminal: what to do with an offer, and the password.
+
+Reads whole lines from the terminal on the event loop, so that a signal, or an offer that is withdrawn, ends the
+question. Everything a peer says is cleaned before it is shown; the answer never depends on keys typed beforehand.
+"""
+
+import asyncio
+import os
+import sys
+import termios
+from collections.abc import Callable
+
+from jetcli.cli.events import JsonEvents
+from jetcli.cli.view import TRUST_WORDS, View
+from jetcli.cli.wording import size_text
+from jetcli.errors import RemoteProtocolError, SetupError
+from jetcli.protocol.policy import local_name, shown
+from jetcli.transfer.events import Consent, OfferSeen
+
+LINE_LIMIT = 4096
+
+CHOICES = {"y": "yes", "n": "no", "r": "rename", "a": "always"}
+
+
+async def terminal_line(descriptor: int) -> str | None:
+    """Return the next line that is typed, without its end; None when the terminal has gone (or Ctrl-D)."""
+    loop = asyncio.get_running_loop()
+    typed: asyncio.Future[bytes] = loop.create_future()
+
+    def readable() -> None:
+        loop.remove_reader(descriptor)
+        try:
+            typed.set_result(os.read(descriptor, LINE_LIMIT))
+        except OSError:
+            typed.set_result(b"")
+
+    loop.add_reader(descriptor, readable)
+    try:
+        line = await typed
+    finally:
+        loop.remove_reader(descriptor)
+    return line.decode(errors="replace").rstrip("\r\n") if line else None
+
+
+class Questions:
+    """Asks about offers, one at a time. `ask` overrides how a line is read."""
+
+    def __init__(self, view: View, json: JsonEvents | None = None, *, descriptor: int = 0) -> None:
+        self._view = view
+        self._json = json
+        self._descriptor = descriptor
+        self._one_at_a_time = asyncio.Lock()
+        self._always: set[str] = set()
+
+    async def consent(self, offer: OfferSeen) -> Consent:
+        """Ask what to do with `offer`; a contact that got "always" before is not asked about again."""
+        bare = offer.peer.partition("/")[0]
+        async with self._one_at_a_time:
+            if bare in self._always:
+                return Consent(accept=True, always=True)
+            self._view.hide()
+            for line in _described(offer):
+                self._view.messages.line(line)
+            consent = await self._answer(offer, bare)
+        if consent.always:
+            self._always.add(bare)
+        return consent
+
+    async def _answer(self, offer: OfferSeen, bare: str) -> Consent:
+        question = f"Accept? [y]es  [n]o  [r]ename  [a]lways from {shown(bare)}:  "
+        if self._json is not None:
+            self._json.prompt(offer.id, "Accept?", list(CHOICES.values()), "")
+        while True:
+            answer = await self._ask(question)
+            if answer is None:
+                return Consent(accept=False, reason="nobody answered")
+            match CHOICES.get(answer.strip().lower()[:1]):
+                case "yes":
+                    return Consent(accept=True)
+                case "no":
+                    return Consent(accept=False)
+                case "always":
+                    return Consent(accept=True, always=True)
+                case "rename":
+                    name = await self._new_name()
+                    if name is not None:
+                        return Consent(accept=True, name=name)
+
+    async def _new_name(self) -> str | None:
+        answer = await self._ask("Save it as:  ")
+        if not answer:
+            return None
+        try:
+            return local_name(answer, allow_hidden=True)
+        except RemoteProtocolError:
+            self._view.messages.line("That is not the name of a file in one directory.")
+            return None
+
+    async def _ask(self, question: str) -> str | None:
+        _forget_typed(self._descriptor)
+        self._view.messages.prompt(question)
+        try:
+            answer = await terminal_line(self._descriptor)
+        except asyncio.CancelledError:
+            self._view.messages.line("")
+            raise
+        if answer is None:
+            self._view.messages.line("")
+        return answer
+
+
+def ask_password(jid: str, read: Callable[[str], str] | None = None) -> str:
+    """Ask for the password of `jid` on the terminal without showing it; raise SetupError where none is typed."""
+    from getpass import getpass
+
+    question = f"Password of {shown(jid)}: "
+    try:
+        password = read(question) if read else getpass(question, stream=sys.stderr)
+    except EOFError:
+        password = ""
+    if not password:
+        raise SetupError(f"no password for {shown(jid)}")
+    return password
+
+
+def _described(offer: OfferSeen) -> list[str]:
+    size = "size unknown" if offer.size is None else size_text(offer.size)
+    facts = [shown(offer.name), size, shown(offer.media_type or ""), f"free {size_text(offer.free)}"]
+    lines = [
+        f"{shown(offer.peer)} ({TRUST_WORDS[offer.trust]}) offers",
+        "    " + "   ".join(fact for fact in facts if fact),
+    ]
+    if offer.desc:
+        lines.append(f"    “{shown(offer.desc)}”")
+    if (offer.directory / offer.name).exists():
+        lines.append("    A file of this name is there already: it stays, and this one gets a number.")
+    return lines
+
+
+def _forget_typed(descriptor: int) -> None:
+    """Drop what was typed before the question was on the screen."""
+    try:
+        termios.tcflush(descriptor, termios.TCIFLUSH)
+    except termios.error:
+        return

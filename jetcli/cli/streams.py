@@ -1,0 +1,92 @@
+"""The three standard streams as jet uses them: who is a terminal, and what happens when nobody reads.
+
+Writing here never raises: a reader that has gone is reported once to whoever asked, a terminal that has gone is not
+reported at all (SIGHUP does that). Decides about colour, and nothing else about what is written.
+"""
+
+import os
+import select
+import sys
+from collections.abc import Callable, Mapping
+from typing import Literal, TextIO
+
+Colour = Literal["auto", "always", "never"]
+
+_SGR = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+
+
+class Output:
+    """Standard output: file names or events, never anything else. `closed` is called when its reader has gone."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self.closed: Callable[[], object] = lambda: None
+        self._gone = False
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a person reads this."""
+        return self._stream.isatty()
+
+    def write(self, data: bytes) -> None:
+        """Write `data` now; after the reader has gone, do nothing."""
+        if self._gone:
+            return
+        try:
+            self._stream.flush()
+            self._stream.buffer.write(data)
+            self._stream.flush()
+        except BrokenPipeError:
+            self._gone = True
+            _point_at_nothing(self._stream)
+            self.closed()
+
+    def would_block(self) -> bool:
+        """Return whether writing now would wait for the reader."""
+        try:
+            return not select.select([], [self._stream], [], 0)[1]
+        except (OSError, ValueError):
+            return True
+
+
+class Messages:
+    """Standard error: what a person reads while a command runs."""
+
+    def __init__(
+        self, stream: TextIO | None = None, colour: Colour = "auto", environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.stream = stream or sys.stderr
+        environment = os.environ if environment is None else environment
+        self.terminal = self.stream.isatty()
+        self.smart = self.terminal and environment.get("TERM", "") not in {"", "dumb"}
+        self.coloured = colour == "always" or (colour == "auto" and self.smart and not environment.get("NO_COLOR"))
+
+    def line(self, text: str) -> None:
+        """Write one line; a terminal that has gone is no reason to fail."""
+        try:
+            self.stream.write(f"{text}\n")
+            self.stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def prompt(self, text: str) -> None:
+        """Write a question without ending its line."""
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def painted(self, text: str, style: str) -> str:
+        """Return `text` in a style of this page (`red`, `green`, `yellow`, `bold`, `dim`), where colour is wanted."""
+        return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if self.coloured else text
+
+
+def _point_at_nothing(stream: TextIO) -> None:
+    """Give the interpreter somewhere to flush to at its end, so that it does not complain."""
+    try:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+    except (OSError, ValueError):
+        return

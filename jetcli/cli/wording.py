@@ -1,0 +1,78 @@
+"""Numbers as people write them, both ways: sizes, rates, durations, and lists of words.
+
+Pure; knows no terminal. Sizes are decimal (1 kB is 1,000 bytes), as disks and networks count.
+"""
+
+import re
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?", re.ASCII)
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that `text` such as `4G`, `1.5MB` or `64KiB` means; raise ValueError where it means none."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"'{text}' is not a size such as 500M or 4G")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.upper()])
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that `text` such as `90`, `30s`, `10m` or `1h30m` means; raise ValueError otherwise."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found or not any(found.groups()):
+        raise ValueError(f"'{text}' is not a duration such as 30s, 10m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def size_text(count: int) -> str:
+    """Write `count` bytes with two digits that matter: `340 B`, `3.1 kB`, `81 GB`."""
+    value, unit = float(count), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    digits = 1 if unit and value < 9.95 else 0
+    return f"{value:.{digits}f} {_UNITS[unit]}"
+
+
+def share_text(count: int, whole: int) -> str:
+    """Write `count` of `whole` bytes in the unit of the whole: `1.6 of 2.2 GB`."""
+    value, unit = size_text(whole).split(" ")
+    power = _UNITS.index(unit)
+    digits = 1 if "." in value else 0
+    return f"{count / 1000**power:.{digits}f} of {value} {unit}"
+
+
+def rate_text(bytes_per_s: float) -> str:
+    """Write a rate: `41 MB/s`."""
+    return f"{size_text(round(bytes_per_s))}/s"
+
+
+def duration_text(seconds: float) -> str:
+    """Write a time that something took: `0.4 s`, `54 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def clock_text(seconds: float | None) -> str:
+    """Write a time that is left: `0:22`, `1:05:00`, or `-:--` where nobody knows."""
+    if seconds is None:
+        return "-:--"
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    start = f"{hours}:{rest // 60:02}" if hours else f"{rest // 60}"
+    return f"{start}:{rest % 60:02}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write `count` of something: `1 device`, `2 devices`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
