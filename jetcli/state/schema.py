@@ -1,0 +1,37 @@
+"""The tables of an account's database, and the version they have.
+
+A later version adds the statements that lead from the one before. No table holds a transport secret or a password.
+"""
+
+#: "jet1" in ASCII: marks the file as jet's (SQLite's application_id).
+APPLICATION_ID = 0x6A657431
+
+SCHEMA_VERSION = 1
+
+# STRICT tables refuse what has the wrong type, WITHOUT ROWID keeps a key beside its value instead of in an index of
+# its own. Device and inode numbers may use all 64 bits, which SQLite's integers do not: they are kept as text.
+SCHEMA = f"""
+PRAGMA journal_mode = WAL;
+BEGIN IMMEDIATE;
+CREATE TABLE key_values (
+    key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE transfers (
+    id TEXT PRIMARY KEY, direction TEXT NOT NULL, first_sid TEXT NOT NULL, peer TEXT NOT NULL, device_key BLOB,
+    name TEXT NOT NULL, size INTEGER, date TEXT, media_type TEXT, path TEXT NOT NULL, final_name TEXT, source TEXT,
+    part TEXT, part_inode TEXT, verified INTEGER NOT NULL, synced INTEGER NOT NULL, boot_id TEXT NOT NULL,
+    chunked INTEGER NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX transfers_by_session ON transfers (first_sid);
+CREATE TABLE trust (
+    jid TEXT NOT NULL, identity_key BLOB NOT NULL, level TEXT NOT NULL, first_seen REAL NOT NULL,
+    PRIMARY KEY (jid, identity_key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE seen_envelopes (digest BLOB PRIMARY KEY, seen REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX seen_envelopes_by_age ON seen_envelopes (seen);
+CREATE TABLE chunked_peers (device_key BLOB PRIMARY KEY, since REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, since REAL NOT NULL) STRICT, WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""

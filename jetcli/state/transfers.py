@@ -1,0 +1,188 @@
+"""Records of transfers: all that a later process needs to continue one, and the history.
+
+No key or secret is in a record: a transfer continues with a fresh transport secret. Whether a part file or a source
+still matches its record is judged by `jetcli.transfer`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+from jetcli.errors import UsageError
+from jetcli.state.store import Store, damaged
+
+Direction = Literal["send", "receive"]
+
+#: Letters and digits that nobody mistakes for each other (no i, l, o, 0, 1).
+_ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_ID_LENGTH = 4
+
+
+class TransferState(StrEnum):
+    """How far a transfer has come."""
+
+    OFFERED = "offered"
+    ACTIVE = "active"
+    INTERRUPTED = "interrupted"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class RecordedIdentity(NamedTuple):
+    """The source as it was when it was offered: who vouches for the same bytes compares all five."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRecord:
+    """One transfer. `first_sid` is the sid of its first session, by which the peer knows it; `id` is ours alone.
+
+    `peer` is a bare JID and `device_key` the identity key of its device. `name`, `size`, `date` and `media_type` are
+    those of the first offer. `path` is absolute: the source file, or the directory that receives. `final_name` is the
+    local name where the user chose one. `part` is a file name inside `path`. `verified` counts the bytes from the start
+    that are authenticated and written (a receiver) or confirmed (a sender), `synced` those of them that had reached the
+    disk, both during boot `boot_id`. `created` and `updated` are wall-clock seconds.
+    """
+
+    id: str
+    direction: Direction
+    first_sid: str
+    peer: str
+    device_key: bytes | None
+    name: str
+    size: int | None
+    date: str | None
+    media_type: str | None
+    path: str
+    chunked: bool
+    created: float
+    updated: float
+    final_name: str | None = None
+    source: RecordedIdentity | None = None
+    part: str | None = None
+    part_inode: int | None = None
+    verified: int = 0
+    synced: int = 0
+    boot_id: str = ""
+    state: TransferState = TransferState.OFFERED
+
+    def held(self, boot_id: str) -> int:
+        """Return how many bytes from the start the part must hold now that the machine runs under `boot_id`.
+
+        What was written survives a killed process; what was not synced does not survive a power cut.
+        """
+        return self.verified if boot_id == self.boot_id else self.synced
+
+
+_COLUMNS = tuple(field.name for field in fields(TransferRecord))
+_ALL_COLUMNS = ", ".join(_COLUMNS)
+_PLACES = ", ".join("?" * len(_COLUMNS))
+
+
+class Transfers:
+    """The transfers of one account. Every method is one transaction and may be called from any thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def new_id(self, random: bytes) -> str:
+        """Return a short id like `k3v9` that no transfer has, made from `random` (at least 16 bytes).
+
+        It starts with a letter and grows where the short ones are taken.
+        """
+        letters = "".join(_ID_ALPHABET[byte % len(_ID_ALPHABET)] for byte in random[1:])
+        candidate = _ID_ALPHABET[random[0] % _ID_ALPHABET.index("2")] + letters
+        for length in range(_ID_LENGTH, len(candidate) + 1):
+            if not self._store.rows("SELECT 1 FROM transfers WHERE id = ?", (candidate[:length],)):
+                return candidate[:length]
+        raise ValueError("too few random bytes for a new transfer id")
+
+    def begin(self, record: TransferRecord) -> None:
+        """Keep a new record; ValueError if its id is taken."""
+        sql = f"INSERT OR IGNORE INTO transfers ({_ALL_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608 our own names
+        if not self._store.change(sql, _row(record)):
+            raise ValueError(f"transfer {record.id} exists already")
+
+    def save(self, record: TransferRecord) -> None:
+        """Replace the record of the same id, or keep it as new."""
+        sql = f"INSERT OR REPLACE INTO transfers ({_ALL_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608 our own names
+        self._store.change(sql, _row(record))
+
+    def progress(self, transfer_id: str, *, verified: int, synced: int, boot_id: str, now: float) -> None:
+        """Record that `verified` bytes are authenticated and written, and `synced` of them on the disk.
+
+        Call it after the fdatasync that it speaks of. Raises UsageError where there is no such transfer.
+        """
+        if not 0 <= synced <= verified:
+            raise ValueError(f"{synced} bytes synced of {verified} verified")
+        self._update(transfer_id, {"verified": verified, "synced": synced, "boot_id": boot_id, "updated": now})
+
+    def finish(self, transfer_id: str, state: TransferState, now: float) -> None:
+        """Record that the transfer has come to `state`; raises UsageError where there is no such transfer."""
+        self._update(transfer_id, {"state": state.value, "updated": now})
+
+    def _update(self, transfer_id: str, changes: dict[str, object]) -> None:
+        assignments = ", ".join(f"{column} = ?" for column in changes)
+        sql = f"UPDATE transfers SET {assignments} WHERE id = ?"  # noqa: S608 our own names
+        if not self._store.change(sql, (*changes.values(), transfer_id)):
+            raise _no_transfer(transfer_id)
+
+    def get(self, transfer_id: str) -> TransferRecord:
+        """Return the transfer of that id; raises UsageError where there is none, SetupError where it is damaged."""
+        for record in self._select("id = ?", (transfer_id,)):
+            return record
+        raise _no_transfer(transfer_id)
+
+    def of_session(self, first_sid: str, peer: str) -> list[TransferRecord]:
+        """Return the transfers with `peer` (bare JID) whose first session was `first_sid`."""
+        return self._select("first_sid = ? AND peer = ?", (first_sid, peer))
+
+    def unfinished(self) -> list[TransferRecord]:
+        """Return what is offered, active or interrupted, latest first; an owner's lock tells which is alive."""
+        return self._select("state NOT IN (?, ?)", (TransferState.DONE.value, TransferState.FAILED.value))
+
+    def history(self) -> list[TransferRecord]:
+        """Return all records, latest first."""
+        return self._select("TRUE", ())
+
+    def forget(self, transfer_id: str) -> None:
+        """Remove the record; its part file is the caller's. Raises UsageError where there is none."""
+        if not self._store.change("DELETE FROM transfers WHERE id = ?", (transfer_id,)):
+            raise _no_transfer(transfer_id)
+
+    def _select(self, condition: str, values: Sequence[object]) -> list[TransferRecord]:
+        sql = f"SELECT {_ALL_COLUMNS} FROM transfers WHERE {condition} ORDER BY updated DESC, id"  # noqa: S608 our own
+        try:
+            return [_record(row) for row in self._store.rows(sql, values)]
+        except (ValueError, TypeError) as error:
+            raise damaged(self._store.path) from error
+
+
+def _row(record: TransferRecord) -> list[object]:
+    row = {column: getattr(record, column) for column in _COLUMNS}
+    row["source"] = json.dumps(record.source) if record.source else None
+    row["part_inode"] = None if record.part_inode is None else str(record.part_inode)
+    row["state"] = record.state.value
+    return list(row.values())
+
+
+def _record(row: Sequence[Any]) -> TransferRecord:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    if values["direction"] not in ("send", "receive"):
+        raise ValueError("neither sent nor received")
+    values["source"] = RecordedIdentity(*json.loads(values["source"])) if values["source"] else None
+    values["part_inode"] = None if values["part_inode"] is None else int(values["part_inode"])
+    values["state"] = TransferState(values["state"])
+    values["chunked"] = bool(values["chunked"])
+    return TransferRecord(**values)
+
+
+def _no_transfer(transfer_id: str) -> UsageError:
+    return UsageError(f"no transfer {transfer_id!r}", hint="jet resume --list")
