@@ -1,0 +1,119 @@
+from base64 import b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jetcli.errors import RemoteProtocolError
+from jetcli.protocol.bytestream import (
+    MAX_BLOCK_SIZE,
+    SequenceCheck,
+    Verdict,
+    agreed_block_size,
+    sequence_number,
+    strict_base64,
+)
+
+
+@pytest.mark.parametrize(
+    ("offered", "answered", "agreed"),
+    [(4096, 4096, 4096), (65535, 4096, 4096), (4096, 65535, 4096), (100_000, 100_000, MAX_BLOCK_SIZE), (1, 1, 1)],
+)
+def test_the_smaller_block_size_is_agreed_and_never_more_than_16_bits(offered, answered, agreed):
+    assert agreed_block_size(offered, answered) == agreed
+
+
+@pytest.mark.parametrize(("offered", "answered"), [(0, 4096), (4096, 0), (4096, -1)])
+def test_a_block_without_room_is_refused(offered, answered):
+    with pytest.raises(RemoteProtocolError) as caught:
+        agreed_block_size(offered, answered)
+    assert caught.value.condition == "failed-transport"
+
+
+@given(st.binary(max_size=200))
+def test_base64_that_is_canonical_is_decoded(data):
+    assert strict_base64(b64encode(data).decode()) == data
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["QUJD!!\n*RA==", "QUJD\n", " QUJD", "QU JD", "QUJD==",
+     "QUI", "QUI==", "=AAA", "BBBB=CCC", "QR==", "QUJ=", "====", "QQ==QQ==", "QUJD====",
+     "QUJD=", "Q", "QUJ_", "QÜJD", "\u0661\u0661\u0661\u0661", "QUJD\0"],
+)  # fmt: skip
+def test_base64_that_is_not_canonical_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - the text is Python's own
+        strict_base64(text)
+
+
+@given(st.text(alphabet="QUJDR=+/ \n-", max_size=16))
+def test_whatever_base64_is_taken_encodes_to_the_same_text(text):
+    try:
+        data = strict_base64(text)
+    except ValueError:
+        return
+    assert b64encode(data).decode() == text
+
+
+def test_sequence_numbers_wrap_to_0_after_65535():
+    assert [sequence_number(block) for block in (0, 1, 65535, 65536, 131073)] == [0, 1, 65535, 0, 1]
+
+
+def test_a_short_sequence_wraps_to_0_after_65534():
+    assert [sequence_number(block, short=True) for block in (65534, 65535, 131070)] == [65534, 0, 0]
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_65537_blocks_and_more_are_in_order(short):
+    check = SequenceCheck(short=short)
+    assert all(check.take(sequence_number(block, short=short)) is Verdict.NEXT for block in range(65540))
+
+
+def test_a_sequence_that_never_wraps_is_in_order():
+    check = SequenceCheck()
+    assert all(check.take(block) is Verdict.NEXT for block in range(65540))
+
+
+def past_the_wrap(check, numbers):
+    for block in range(65535):
+        assert check.take(block) is Verdict.NEXT
+    return [check.take(number) for number in numbers]
+
+
+def test_a_sequence_that_wrapped_once_must_go_on_wrapping():
+    assert past_the_wrap(SequenceCheck(), [65535, 0, 65537]) == [Verdict.NEXT, Verdict.NEXT, Verdict.LOST]
+
+
+def test_a_short_sequence_is_an_error_unless_the_caller_knows_the_peer_for_it():
+    assert past_the_wrap(SequenceCheck(), [0]) == [Verdict.LOST]
+    assert past_the_wrap(SequenceCheck(short=True), [0, 1]) == [Verdict.NEXT, Verdict.NEXT]
+
+
+def test_a_peer_known_for_short_sequences_may_have_been_mended():
+    assert past_the_wrap(SequenceCheck(short=True), [65535, 0]) == [Verdict.NEXT, Verdict.NEXT]
+
+
+def test_a_number_of_a_recent_block_is_repeated_and_moves_nothing():
+    check = SequenceCheck()
+    assert [check.take(seq) for seq in (0, 1, 1, 0, 2)] == [
+        Verdict.NEXT,
+        Verdict.NEXT,
+        Verdict.REPEATED,
+        Verdict.REPEATED,
+        Verdict.NEXT,
+    ]
+
+
+@pytest.mark.parametrize("seq", [2, 65535, 65536, 2**63])
+def test_any_other_number_means_that_a_block_is_missing(seq):
+    check = SequenceCheck()
+    check.take(0)
+    assert check.take(seq) is Verdict.LOST
+
+
+def test_a_number_from_long_ago_means_that_blocks_are_missing():
+    check = SequenceCheck(recent=4)
+    for block in range(10):
+        check.take(block)
+    assert check.take(6) is Verdict.REPEATED
+    assert check.take(5) is Verdict.LOST
