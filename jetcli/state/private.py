@@ -15,15 +15,12 @@ _SHARED = stat.S_IRWXG | stat.S_IRWXO
 
 
 def private_directory(path: Path) -> Path:
-    """Make `path` and its missing parents with mode 0700, and return it.
+    """Make the directory `path` with mode 0700 where it is missing, and return it.
 
     Raises SetupError where `path` cannot be made, is no directory, or can be entered by others.
     """
     try:
-        for missing in reversed([parent for parent in (path, *path.parents) if not parent.exists()]):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(missing, 0o700)
-                os.chmod(missing, 0o700)  # the umask may have taken bits that we need ourselves
+        make_directories(path)
         mode = path.stat().st_mode
     except OSError as error:
         raise unusable(path, error) from error
@@ -32,6 +29,14 @@ def private_directory(path: Path) -> Path:
     if mode & _SHARED:
         raise SetupError(f"'{path}' can be read by others", hint=f"chmod 700 '{path}'")
     return path
+
+
+def make_directories(path: Path) -> None:
+    """Make `path` and its parents with mode 0700 where they are missing; raises OSError."""
+    for missing in reversed([parent for parent in (path, *path.parents) if not parent.exists()]):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(missing, 0o700)
+            os.chmod(missing, 0o700)  # the umask may have taken bits that we need ourselves
 
 
 def refuse_shared(path: Path) -> None:
@@ -56,11 +61,13 @@ def create_private(path: Path) -> int:
 def replace_private(path: Path, data: bytes) -> None:
     """Give the file `path` the content `data` and mode 0600; after a crash it holds the old or the new content.
 
+    Directories that are missing are made.
     A symbolic link is followed, so that a configuration kept elsewhere stays there. Raises SetupError.
     """
     path = path.resolve()
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
+        make_directories(path.parent)
         fresh.unlink(missing_ok=True)
         with open(create_private(fresh), "wb") as file:
             file.write(data)
@@ -69,7 +76,8 @@ def replace_private(path: Path, data: bytes) -> None:
         fresh.replace(path)
         sync_directory(path.parent)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink()
         raise unusable(path, error) from error
 
 

@@ -221,24 +221,25 @@ class KeyValues:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Self]:
-        """Gather what is written inside and keep it all at once, when the block is left or `commit` is called.
+        """Gather what is written inside and keep all of it when the block is left; an exception drops it.
 
-        Awaiting inside is fine: the database is locked only while it commits. A block left by an exception commits
-        too, since a ratchet that was stepped must never step back; a crash keeps the state of the last commit.
+        Awaiting inside is fine: the database is locked only while it commits. Reads inside see what was gathered.
         """
         if self._pending is not None:
             raise RuntimeError("a key-value transaction is open already")
         self._pending = {}
         try:
             yield self
+            self.commit()
         finally:
-            try:
-                self.commit()
-            finally:
-                self._pending = None
+            self._pending = None
 
     def commit(self) -> None:
-        """Keep what the open transaction has gathered; call it before anything sealed leaves the machine."""
+        """Keep what the open transaction has gathered so far, whatever comes after.
+
+        Call it before a sealed message or a bundle leaves the machine: a ratchet must never step back behind what
+        others have seen.
+        """
         if self._pending:
             gathered, self._pending = self._pending, {}
             self._keep(gathered)

@@ -76,9 +76,10 @@ class TransferRecord:
     def held(self, boot_id: str) -> int:
         """Return how many bytes from the start the part must hold now that the machine runs under `boot_id`.
 
-        What was written survives a killed process; what was not synced does not survive a power cut.
+        What was written survives a killed process; what was not synced does not survive a power cut. An unknown boot
+        ("") is never the same one.
         """
-        return self.verified if boot_id == self.boot_id else self.synced
+        return self.verified if boot_id and boot_id == self.boot_id else self.synced
 
 
 _COLUMNS = tuple(field.name for field in fields(TransferRecord))

@@ -1,0 +1,145 @@
+"""Locks between processes of one account: flock on a file that says who holds it.
+
+The kernel releases a flock with its holder, however that ends, so a lock is never stale. One lock guards every OMEMO
+operation of an account; one for each transfer makes a single process its owner. What is done under a lock is not known
+here.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jetcli.errors import SetupError
+from jetcli.state.private import unusable
+
+#: An OMEMO operation takes a fraction of a second; one that takes this long will not end by itself.
+HELD_AT_MOST_S = 20.0
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
+_NOTE_LIMIT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a lock, as it wrote itself down; `taken` differs from one holding to the next."""
+
+    pid: int
+    command: str
+    taken: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid}, {self.command!r}" if self.pid else "another process"
+
+
+_UNKNOWN = Holder(0, "", 0)
+
+
+class _Held:
+    """A lock that this process holds."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def note(self, command: str) -> None:
+        text = json.dumps([os.getpid(), command[:64], time.monotonic_ns()])
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text.encode(), 0)
+
+    def release(self, *, remove: bool = False) -> None:
+        if remove:
+            self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+@contextlib.asynccontextmanager
+async def account_lock(
+    directory: Path,
+    name: str,
+    *,
+    command: str,
+    wait_s: float = HELD_AT_MOST_S,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[None]:
+    """Hold the lock `name` of the account that has its state in `directory`.
+
+    `command` ("jet send") is what others are told; it holds no argument of the user. The wait of `wait_s` seconds
+    begins again with every new holder: a queue of busy processes is no failure, a stopped one is named by SetupError.
+    Two tasks of one process exclude each other as well; a lock cannot be taken twice by one task.
+    """
+    path = directory / f"{name}.lock"
+    blamed: Holder | None = None
+    since, delay_s = clock(), _FIRST_PAUSE_S
+    while not isinstance(taken := _take(path), _Held):
+        if taken != blamed:
+            blamed, since = taken, clock()
+        if clock() - since >= wait_s:
+            raise SetupError(
+                f"another jet ({taken}) has held '{path}' for {wait_s:.0f} seconds",
+                hint=f"stop it with  kill {taken.pid}" if taken.pid else "",
+            )
+        await pause(delay_s)
+        delay_s = min(2 * delay_s, _LONGEST_PAUSE_S)
+    try:
+        taken.note(command)
+        yield
+    finally:
+        taken.release()
+
+
+@contextlib.contextmanager
+def transfer_lock(directory: Path, transfer_id: str, *, command: str) -> Iterator[None]:
+    """Own the transfer `transfer_id` of the account that has its state in `directory`, without waiting.
+
+    Raises SetupError naming the process that owns it.
+    """
+    path = directory / f"transfer-{transfer_id}.lock"
+    taken = _take(path)
+    if isinstance(taken, Holder):
+        raise SetupError(f"transfer {transfer_id} is in the hands of another jet ({taken})")
+    try:
+        taken.note(command)
+        yield
+    finally:
+        taken.release(remove=True)
+
+
+def _take(path: Path) -> _Held | Holder:
+    """Take the lock, or return who holds it; raises SetupError where there can be none."""
+    try:
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_current(path, descriptor):
+                    os.fchmod(descriptor, 0o600)
+                    return _Held(path, descriptor)
+            except BlockingIOError:
+                holder = _read_holder(descriptor)
+                os.close(descriptor)
+                return holder
+            os.close(descriptor)  # its holder removed the file while we opened it: this lock excludes nobody
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def _is_current(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _read_holder(descriptor: int) -> Holder:
+    try:
+        pid, command, taken = json.loads(os.pread(descriptor, _NOTE_LIMIT, 0))
+        return Holder(int(pid), str(command), int(taken))
+    except (ValueError, TypeError):  # the holder has not written itself down yet
+        return _UNKNOWN
