@@ -1,0 +1,26 @@
+"""The operating system's refusals in jet's words: lower case, no full stop, the same on every system."""
+
+import errno
+import os
+
+_WORDS = {
+    errno.ENOENT: "no such file",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOSPC: "no space left",
+    errno.EDQUOT: "disk quota used up",
+    errno.EFBIG: "file too large for this file system or limit",
+    errno.EROFS: "read-only file system",
+    errno.EIO: "input/output error",
+    errno.ELOOP: "a symbolic link is in its place",
+    errno.EEXIST: "it exists already",
+    errno.ESTALE: "another file took its place",
+}
+
+
+def reason(error: OSError) -> str:
+    """Say why the system refused, as the last part of an error line."""
+    if error.errno is None:
+        return "unknown error"
+    text = os.strerror(error.errno)
+    return _WORDS.get(error.errno, text[:1].lower() + text[1:])
