@@ -1,0 +1,231 @@
+"""What tests of every layer may ask for: a real server, fresh accounts on it, and a connection that goes wrong."""
+
+import asyncio
+import itertools
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Self
+
+import pytest
+
+from jetcli.trial.certificates import Authority
+from jetcli.trial.server import Prosody, throwaway_directory
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account that no other test uses."""
+
+    jid: str
+    password: str
+    server: Prosody
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.server.host, self.server.port
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """A certificate authority that lives as long as the test run."""
+    return Authority.fresh()
+
+
+@pytest.fixture(scope="session")
+def server(authority) -> Iterator[Prosody]:
+    """One Prosody a test process, with the domains jet.test and other.test; tests share it, but no account on it."""
+    with (
+        throwaway_directory("jet-test-") as directory,
+        Prosody(directory / "prosody", ("jet.test", "other.test"), authority=authority) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def another_server(authority) -> Iterator[Callable[..., Prosody]]:
+    """Start a Prosody with settings of its own: `another_server(("a.test",), password_hash="SHA-1", settings=...)`."""
+    with ExitStack() as running:
+
+        def start(domains=("jet.test",), **kwargs) -> Prosody:
+            directory = running.enter_context(throwaway_directory("jet-test-"))
+            return running.enter_context(Prosody(directory / "prosody", domains, **{"authority": authority} | kwargs))
+
+        yield start
+
+
+_serial = itertools.count(1)
+
+
+@pytest.fixture
+def account(server) -> Callable[..., Account]:
+    """Make an account: `account("romeo", contacts=[juliet])`. Contacts only before the first login of either."""
+
+    def make(name: str = "romeo", *, contacts=(), on: Prosody = server, domain: str | None = None) -> Account:
+        password = f"{name}'s password"
+        jid = on.add_account(f"{name}{next(_serial)}", password, domain)
+        for contact in contacts:
+            on.make_contacts(jid, contact.jid)
+            if contact.server is not on:
+                contact.server.make_contacts(contact.jid, jid)
+        return Account(jid, password, on)
+
+    return make
+
+
+class Faulty:
+    """A TCP connection to `target` that goes wrong as told; every attribute may be changed while bytes flow.
+
+    `rate` limits the bytes a second of each way, `delay_s` is the latency of each way. After `cut_after` bytes (both
+    ways counted together) every connection ends; after `stall_after` bytes nothing moves until `move()`. With `reset`
+    an end is an RST instead of a FIN. With `refuse` new connections end at once. `carried` counts what was passed on.
+    """
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self.target = target
+        self.rate: float | None = None
+        self.delay_s = 0.0
+        self.cut_after: int | None = None
+        self.stall_after: int | None = None
+        self.reset = False
+        self.refuse = False
+        self.carried = 0
+        self.connections = 0
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._moving = asyncio.Event()
+        self._moving.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._listening = threading.Event()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._listening.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def cut(self) -> None:
+        """End every connection now."""
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def stall(self) -> None:
+        """Pass nothing on from now; the connections stay open."""
+        self._loop.call_soon_threadsafe(self._moving.clear)
+
+    def move(self) -> None:
+        """End a stall."""
+        self.stall_after = None
+        self._loop.call_soon_threadsafe(self._moving.set)
+
+    def _run(self) -> None:
+        listener = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = listener.sockets[0].getsockname()[1]
+        self._listening.set()
+        self._loop.run_forever()
+        listener.close()
+        self._cut()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
+
+    async def _serve(self, near: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(near_writer)
+        if self.refuse:
+            self._cut()
+            return
+        try:
+            far, far_writer = await asyncio.open_connection(*self.target)
+        except OSError:
+            near_writer.transport.abort()
+            return
+        self._writers.add(far_writer)
+        try:
+            await asyncio.gather(self._pass_on(near, far_writer), self._pass_on(far, near_writer))
+        except* OSError:
+            pass
+        finally:
+            for writer in (near_writer, far_writer):
+                self._writers.discard(writer)
+                writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.set_write_buffer_limits(0)
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._take(reader, queue))
+            tasks.create_task(self._give(queue, writer))
+
+    async def _take(self, reader: asyncio.StreamReader, queue: asyncio.Queue) -> None:
+        data = b"-"
+        while data:
+            try:
+                data = await reader.read(16_384)
+            except OSError:
+                data = b""
+            await queue.put((self._loop.time() + self.delay_s, data))
+
+    async def _give(self, queue: asyncio.Queue, writer: asyncio.StreamWriter) -> None:
+        while True:
+            due, data = await queue.get()
+            await asyncio.sleep(due - self._loop.time())
+            if not data:
+                writer.write_eof()
+                return
+            while data:
+                piece, data = self._split(data)
+                await self._moving.wait()
+                writer.write(piece)
+                await writer.drain()
+                await self._count(len(piece))
+
+    def _split(self, data: bytes) -> tuple[bytes, bytes]:
+        """Split `data` where the next cut or stall is due."""
+        edges = [edge - self.carried for edge in (self.cut_after, self.stall_after) if edge is not None]
+        first = min((edge for edge in edges if edge > 0), default=len(data))
+        return data[:first], data[first:]
+
+    async def _count(self, size: int) -> None:
+        self.carried += size
+        if self.stall_after is not None and self.carried >= self.stall_after:
+            self._moving.clear()
+        if self.cut_after is not None and self.carried >= self.cut_after:
+            self._cut()
+        if self.rate:
+            await asyncio.sleep(size / self.rate)
+
+    def _cut(self) -> None:
+        for writer in self._writers:
+            if self.reset:
+                end = writer.get_extra_info("socket")
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        self._writers.clear()
+
+
+@pytest.fixture
+def faulty() -> Iterator[Callable[..., Faulty]]:
+    """Put a connection that can go wrong in front of an address: `faulty(("127.0.0.1", port), cut_after=1000)`."""
+    with ExitStack() as open_ones:
+
+        def make(target: tuple[str, int], **faults) -> Faulty:
+            connection = Faulty(target)
+            for name, value in faults.items():
+                assert hasattr(connection, name), name
+                setattr(connection, name, value)
+            return open_ones.enter_context(connection)
+
+        yield make
