@@ -95,11 +95,11 @@ class Faulty:
         self.carried = 0
         self.connections = 0
         self.port = 0
-        self._loop = asyncio.new_event_loop()
         self._moving = asyncio.Event()
         self._moving.set()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._closing = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
         self._listening = threading.Event()
 
     @property
@@ -112,7 +112,7 @@ class Faulty:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
     def cut(self) -> None:
@@ -128,18 +128,14 @@ class Faulty:
         self.stall_after = None
         self._loop.call_soon_threadsafe(self._moving.set)
 
-    def _run(self) -> None:
-        listener = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = listener.sockets[0].getsockname()[1]
         self._listening.set()
-        self._loop.run_forever()
+        await self._closing.wait()
         listener.close()
         self._cut()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        self._loop.close()
 
     async def _serve(self, near: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
         self.connections += 1
