@@ -17,8 +17,9 @@ from jetcli.errors import IntegrityError, InterruptedTransferError, LocalFileErr
 from jetcli.protocol.cipher import CHUNK, ChunkedOpener, ChunkedSealer, PlainOpener, PlainSealer, stream_key
 from jetcli.protocol.model import TAG_SIZE, Cipher, TransportSecret
 from jetcli.protocol.policy import shown
-from jetcli.transfer.channel import Channel, Incoming, broken, interrupted
+from jetcli.transfer.incoming import Incoming, broken, interrupted
 from jetcli.transfer.ring import Ring
+from jetcli.xmpp.channel import Channel
 
 #: A source that changes is noticed at the latest after this many bytes; the look costs two system calls.
 _LOOK_AT_SOURCE = 256 * CHUNK

@@ -2,10 +2,10 @@
 
     python tests/bench/datapath.py [--size MIB] [--rounds N] [--directory DIR] [--cases raw,chunked,...]
 
-Each round runs every case once, in turn, so that a busy machine disturbs all alike; ratios compare within a round. `raw`
-is a copy in Python by read, send, receive and write with one buffer a side and no cipher: what the same machine can do
-at all. No login, negotiation or fsync is measured. CPU is user and system time of both processes from the connection
-until the file is complete; memory is the peak of the larger process.
+Each round runs every case once, in turn, so that a busy machine disturbs all alike; ratios compare within a round.
+`raw` is a copy in Python by read, send, receive and write with one buffer a side and no cipher: what the same machine
+can do at all. No login, negotiation or fsync is measured. CPU is user and system time of both processes from the
+connection until the file is complete; memory is the peak of the larger process.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from pathlib import Path
 
 from jetcli.protocol.model import Cipher, TransportSecret
 from jetcli.transfer.stream import receive_stream, send_stream
+from jetcli.xmpp.channel import SocketChannel
 
 SECRETS = {
     Cipher.CHUNKED: TransportSecret(bytes(range(32)), bytes(range(12))),
@@ -41,24 +42,6 @@ CASES: dict[str, tuple[Cipher | None, bool]] = {
     "plain": (Cipher.AES_128_GCM, False),
     "chunked+sha256": (Cipher.CHUNKED, True),
 }
-
-
-class SocketChannel:
-    """A blocking socket as a stream's channel."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self.recv_into = sock.recv_into
-        self.sendall = sock.sendall
-
-    def finish_sending(self) -> None:
-        self._sock.shutdown(socket.SHUT_WR)
-
-    def drain(self, deadline_s: float) -> int:
-        return len(self._sock.recv(1))
-
-    def close(self) -> None:
-        self._sock.close()
 
 
 class OpenFile:
@@ -204,7 +187,8 @@ def table(results: dict[str, list[dict[str, float]]], size: int) -> Iterator[str
         tx, rx = (statistics.median(r[key] for r in rounds) / gigabytes for key in ("tx_cpu_s", "rx_cpu_s"))
         ratio = "-"
         if "raw" in results:
-            ratio = f"{statistics.median(a['wall_s'] / b['wall_s'] for a, b in zip(results['raw'], rounds, strict=True)):.2f}"
+            pairs = zip(results["raw"], rounds, strict=True)
+            ratio = f"{statistics.median(raw['wall_s'] / ours['wall_s'] for raw, ours in pairs):.2f}"
         rss = max(r["rss_mib"] for r in rounds)
         yield f"{case:16} {gigabytes / wall:6.2f} {ratio:>7} {tx + rx:9.2f} {tx:6.2f} {rx:6.2f} {rss:8.0f}"
 

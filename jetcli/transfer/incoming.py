@@ -1,16 +1,16 @@
-"""The connected stream that a worker thread sends to or receives from, and reading it until it is exactly complete.
+"""Reading a channel until it is exactly complete: what comes is counted, and every way to fail is told apart.
 
-`Channel` is what SOCKS5 and in-band bytestreams offer alike: blocking calls for one thread. `Incoming` counts what
-comes, and turns silence, an early end and a surplus into the errors that they are. Neither knows a cipher or a file.
+Silence, an early end, a surplus and our own wish to stop become the errors that they are. Knows no cipher and no file.
 """
 
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from jetcli.errors import InterruptedTransferError, RemoteProtocolError
 from jetcli.protocol.model import TAG_SIZE
+from jetcli.xmpp.channel import Channel
 
 #: A proxy of Prosody can hold back less than this until the sender closes; then nothing comes for this long.
 TAIL_SIZE = 8192
@@ -19,28 +19,6 @@ TAIL_SILENCE_S = 1.5
 #: How long a receiver that has everything looks for surplus bytes. It ends at once when the sender has shut down its
 #: writing side; some clients keep it open, and no file should wait long for them.
 SURPLUS_WAIT_S = 0.2
-
-
-class Channel(Protocol):
-    """A connected bytestream, blocking, for one worker thread. Its owner may abort it from another thread."""
-
-    def recv_into(self, buffer: memoryview, /) -> int:
-        """Put at least one byte into `buffer` and return how many; 0 at the end of the stream.
-
-        Raises TimeoutError after the idle time, OSError when the stream is lost or aborted.
-        """
-
-    def sendall(self, data: memoryview, /) -> None:
-        """Send all of `data`. Raises like `recv_into`."""
-
-    def finish_sending(self) -> None:
-        """Tell the peer that nothing more will be sent; what it sends can still be received."""
-
-    def drain(self, deadline_s: float, /) -> int:
-        """Receive and discard until the end of the stream or the deadline; return how many bytes there were."""
-
-    def close(self) -> None:
-        """Close the stream. Closing twice is no error."""
 
 
 def interrupted(cause: str, count: int, size: int | None) -> InterruptedTransferError:
