@@ -1,0 +1,264 @@
+"""Our OMEMO device at work: one operation at a time, published, and with a ratchet that stays alive.
+
+Owns the lock around the ratchet, our bundle and our place on the account's device list, the messages that step the
+ratchet (their text is dropped unread) and the replacement of broken sessions. Nothing is awaited in the middle of an
+operation: what it needs is fetched before, what it yields is sent after. Refuses to know trust and transport secrets.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from jetcli.errors import JetError
+from jetcli.protocol.model import Envelope
+from jetcli.xmpp.omemo_payloads import PublicBundle, is_device_id
+from jetcli.xmpp.omemo_pep import OwnDevices, Received
+from jetcli.xmpp.omemo_ratchet import (
+    CannotOpenError,
+    DuplicateError,
+    KeyChangedError,
+    Opened,
+    Ratchet,
+)
+from jetcli.xmpp.omemo_storage import KeyValueStorage
+
+#: Nobody has more; the rest of a longer list is not asked for its keys.
+MAX_DEVICES = 50
+
+#: How long sealing waits for messages that are already here, and closing for answers on their way out.
+SETTLE_S = 1.0
+
+#: Bounds what strangers can make us remember.
+_MAX_REPLACED = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class Pep(Protocol):
+    """What OMEMO needs of the network: `omemo_pep.OmemoPep`, or a test's."""
+
+    inbox: asyncio.Queue[Received | OwnDevices]
+
+    async def device_list(self, bare_jid: str) -> tuple[int, ...]:
+        """Return the ids that an account publishes."""
+
+    async def bundle(self, bare_jid: str, device_id: int) -> PublicBundle | None:
+        """Return a device's public keys, None where there are none."""
+
+    async def publish_device_list(self, ids: Iterable[int]) -> None:
+        """Publish our account's device list."""
+
+    async def publish_bundle(self, device_id: int, keys: PublicBundle) -> None:
+        """Publish our device's public keys."""
+
+    async def send(self, to: str, envelope: Envelope) -> None:
+        """Send a message that holds nothing but an envelope."""
+
+
+Lock = Callable[[], AbstractAsyncContextManager[object]]
+
+
+def bare(jid: str) -> str:
+    """Return a JID without its resource."""
+    return jid.partition("/")[0]
+
+
+class OmemoDevice:
+    """Our device of the account `own_jid` (bare), shared with other processes under `lock`."""
+
+    def __init__(self, pep: Pep, own_jid: str, storage: KeyValueStorage, lock: Lock) -> None:
+        self._pep = pep
+        self._storage = storage
+        self._lock = lock
+        self._ratchet = Ratchet(storage, own_jid)
+        self._turn = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._worker: asyncio.Task[None] | None = None
+        self._replaced: set[tuple[str, int]] = set()
+        self.own_jid = own_jid
+        self.device_id = 0
+        self.identity_key = b""
+
+    async def begin(self) -> None:
+        """Load the device, or make it and publish it; then take up what arrives."""
+        if self._ratchet.device_id is None:
+            taken = await self._pep.device_list(self.own_jid)
+            async with self.operation() as ratchet:
+                if ratchet.device_id is None:
+                    ratchet.create(taken)
+        self.device_id = self._ratchet.device_id or 0
+        self.identity_key = self._ratchet.identity_key
+        if self._ratchet.unpublished:
+            await self._keep_published()
+        else:
+            self.spawn(self._keep_published())
+        self._worker = asyncio.get_running_loop().create_task(self._work())
+
+    async def close(self) -> None:
+        """Let what is under way end within a second, then stop."""
+        await self.settle()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=SETTLE_S)
+        left = [*self._tasks, *([] if self._worker is None else [self._worker])]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Wait, for a second at most, until the messages that are already here have stepped the ratchet."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self._pep.inbox.join()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside everything else; its failure is logged and changes nothing."""
+        task = asyncio.get_running_loop().create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Using the ratchet
+
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Keep other tasks and other processes away from our device."""
+        async with self._turn, self._lock():
+            yield
+
+    @contextlib.asynccontextmanager
+    async def operation(self) -> AsyncIterator[Ratchet]:
+        """Use the ratchet, alone; nothing may be awaited inside."""
+        async with self._alone():
+            with self._storage.transaction():
+                yield self._ratchet
+
+    def is_own(self, bare_jid: str, device_id: int) -> bool:
+        """Say whether a device is this one."""
+        return bare_jid == self.own_jid and device_id == self.device_id
+
+    # Devices of others
+
+    async def listed(self, bare_jid: str) -> list[int]:
+        """Return the usable ids that an account publishes, without our own."""
+        ids = await self._pep.device_list(bare_jid)
+        return [i for i in ids if is_device_id(i) and not self.is_own(bare_jid, i)][:MAX_DEVICES]
+
+    async def bundles(
+        self, bare_jid: str, ids: Collection[int], *, for_session: bool = False
+    ) -> dict[int, PublicBundle]:
+        """Fetch the bundles of the devices whose key is unknown, or `for_session` of those without a session."""
+        wanted = [i for i in ids if self._lacks(bare_jid, i, for_session)]
+        fetched = await asyncio.gather(*(self._pep.bundle(bare_jid, device_id) for device_id in wanted))
+        return {device_id: bundle for device_id, bundle in zip(wanted, fetched, strict=True) if bundle is not None}
+
+    def _lacks(self, bare_jid: str, device_id: int, for_session: bool) -> bool:
+        known = self._ratchet.identity_of(bare_jid, device_id) is not None
+        return not known or (for_session and not self._ratchet.has_session(bare_jid, device_id))
+
+    # Keeping the device published
+
+    async def _keep_published(self) -> None:
+        """Rotate our signed prekey where it is due, publish what has changed, stay on the device list."""
+        async with self.operation() as ratchet:
+            ratchet.rotate()
+        await self._publish_bundle()
+        await self._stay_listed()
+
+    async def _publish_bundle(self) -> None:
+        """Publish our bundle if it has changed; under the lock, or an older one could overtake a newer."""
+        async with self._alone():
+            if self._ratchet.unpublished:
+                with self._storage.transaction():
+                    keys = self._ratchet.bundle()
+                await self._pep.publish_bundle(self.device_id, keys)
+                self._ratchet.unpublished = False
+
+    async def _stay_listed(self) -> None:
+        """Put our device back on the account's list where another client has taken it off."""
+        if self.device_id in await self._pep.device_list(self.own_jid):
+            return
+        async with self._alone():
+            ids = await self._pep.device_list(self.own_jid)
+            if self.device_id not in ids:
+                await self._pep.publish_device_list([*ids, self.device_id])
+
+    # Keeping the ratchet alive
+
+    async def _work(self) -> None:
+        while True:
+            arrival = await self._pep.inbox.get()
+            try:
+                await _logged(self._feed(arrival) if isinstance(arrival, Received) else self._check_list(arrival))
+            finally:
+                self._pep.inbox.task_done()
+
+    async def _check_list(self, list_: OwnDevices) -> None:
+        if self.device_id not in list_.ids:
+            await self._stay_listed()
+
+    async def _feed(self, message: Received) -> None:
+        """Step the ratchet by a message; what it says is never decrypted."""
+        bare_jid, sender = bare(message.sender), message.envelope.sender
+        if self.is_own(bare_jid, sender) or all(key.device != self.device_id for key in message.envelope.keys):
+            return
+        if self._lacks(bare_jid, sender, for_session=False) and sender not in await self.listed(bare_jid):
+            return
+        bundles = await self.bundles(bare_jid, [sender])
+        try:
+            async with self.operation() as ratchet:
+                learn(ratchet, bare_jid, bundles)
+                opened = ratchet.open(bare_jid, message.envelope)
+        except (DuplicateError, KeyChangedError) as error:
+            _log.info("ignored an OMEMO message of device %d: %s", sender, error)
+        except CannotOpenError as error:
+            _log.info("replacing the session with device %d: %s", sender, error)
+            await self.replace(message.sender, sender)
+        else:
+            self.follow_up(message.sender, sender, opened)
+
+    def follow_up(self, jid: str, device_id: int, opened: Opened) -> None:
+        """Send the answer that an opened envelope of `jid` asks for, and publish our bundle if it has changed.
+
+        A full JID gets the answer itself: a bare one does not reach a device of negative priority.
+        """
+        self._replaced.discard((bare(jid), device_id))
+        if opened.answer is not None:
+            self.spawn(self._pep.send(jid, opened.answer))
+        if self._ratchet.unpublished:
+            self.spawn(self._publish_bundle())
+
+    async def replace(self, jid: str, device_id: int) -> None:
+        """Start a new session with a device of `jid` and tell it, once until something of it can be opened again."""
+        key = (bare(jid), device_id)
+        if key in self._replaced or len(self._replaced) >= _MAX_REPLACED:
+            return
+        self._replaced.add(key)
+        bundle = await self._pep.bundle(*key)
+        if bundle is None:
+            return
+        async with self.operation() as ratchet:
+            message = ratchet.replace(*key, bundle)
+        if message is not None:
+            await self._pep.send(jid, message)
+
+
+def learn(ratchet: Ratchet, bare_jid: str, bundles: dict[int, PublicBundle]) -> set[int]:
+    """Remember the keys of devices that were not known, and return those that published another key before."""
+    changed = set()
+    for device_id, bundle in bundles.items():
+        try:
+            ratchet.learn(bare_jid, device_id, bundle)
+        except KeyChangedError:
+            changed.add(device_id)
+        except CannotOpenError as error:
+            _log.info("no usable key: %s", error)
+    return changed
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except JetError as error:
+        _log.info("OMEMO: %s", error)
