@@ -1,0 +1,115 @@
+"""Make an account on its server (XEP-0077), for `jet login --register`.
+
+Owns the exchange of the form and the reading of the server's refusal. It stores nothing and logs nobody in.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Literal
+
+import aioxmpp
+import aioxmpp.errors
+import aioxmpp.ibr
+import aioxmpp.node
+import aioxmpp.protocol
+from aioxmpp import xso
+
+from jetcli.errors import AuthError, NetworkError, RemoteProtocolError, UnsupportedError
+from jetcli.protocol.policy import shown
+from jetcli.xmpp.account import CONNECT_S, IQ_S, AccountSettings
+from jetcli.xmpp.aioxmpp_fixes import finding_servers, mend, quiet
+from jetcli.xmpp.ask import stanza_error
+from jetcli.xmpp.failures import explain
+from jetcli.xmpp.security import security_layer
+from jetcli.xmpp.server import Route
+
+GOODBYE_S = 1.0
+
+#: What a server may want besides name and password (XEP-0077 section 14.1).
+_MORE = ("nick", "name", "first", "last", "email", "address", "city", "state", "zip", "phone", "url", "date", "misc")
+
+#: Conditions of XEP-0077 section 3.1 and of servers' own rules; the rest is told as it came.
+_REFUSALS = {
+    "conflict": "the name is taken",
+    "not-allowed": "it makes no accounts for clients",
+    "forbidden": "it makes no accounts for clients",
+    "service-unavailable": "it makes no accounts for clients",
+    "feature-not-implemented": "it makes no accounts for clients",
+    "not-acceptable": "it does not accept this name or password",
+    "jid-malformed": "it does not accept this name",
+    "resource-constraint": "too many accounts were made lately",
+}
+
+
+class _Elsewhere(xso.XSO):
+    # XEP-0066: the web page where accounts are made.
+    TAG = ("jabber:x:oob", "x")
+    url = xso.ChildText(("jabber:x:oob", "url"), default=None)
+
+
+# There can be one class for an element, and aioxmpp has it; it lacks what servers without a plain form answer.
+aioxmpp.ibr.Query.elsewhere = xso.Child([_Elsewhere])
+
+
+async def register_account(settings: AccountSettings) -> None:
+    """Make the account `settings.jid` with its password.
+
+    Raises AuthError where the server says no, UnsupportedError where it wants more than name and password (a CAPTCHA,
+    a web page), and what `Connection.open` raises where it cannot be reached or believed.
+    """
+    async with _stream(settings) as stream:
+        _check_form(await _ask(stream, settings, "get", aioxmpp.ibr.Query()), settings)
+        local = str(settings.address.localpart)
+        await _ask(stream, settings, "set", aioxmpp.ibr.Query(local, settings.password))
+
+
+@asynccontextmanager
+async def _stream(settings: AccountSettings) -> AsyncIterator[Any]:
+    mend()
+    quiet(asyncio.get_running_loop())
+    route = Route(settings)
+    layer = security_layer(settings, None)
+    try:
+        with finding_servers(route.find):
+            async with asyncio.timeout(CONNECT_S):
+                _, stream, _ = await aioxmpp.node.connect_xmlstream(settings.address, layer)
+    except (OSError, ValueError) as error:
+        raise explain(error, settings) from None
+    try:
+        yield stream
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await stream.close_and_wait()
+        route.abort()
+
+
+async def _ask(stream: Any, settings: AccountSettings, kind: Literal["get", "set"], query: Any) -> Any:
+    request = aioxmpp.IQ(aioxmpp.IQType(kind), payload=query)
+    request.autoset_id()
+    try:
+        reply = await aioxmpp.protocol.send_and_wait_for(stream, [request], [aioxmpp.IQ], timeout=IQ_S)
+    except TimeoutError:
+        raise NetworkError(f"{settings.domain} did not answer within {IQ_S:g} s") from None
+    except OSError as error:
+        raise explain(error, settings) from None
+    if reply.type_ is not aioxmpp.IQType.ERROR:
+        return reply.payload
+    refusal = stanza_error(settings.domain, reply.error.to_exception())
+    why = _REFUSALS.get(refusal.condition, refusal.condition)
+    said = f" ({shown(refusal.text)})" if refusal.text else ""
+    raise AuthError(f"{settings.domain} did not make the account {settings.jid}: {why}{said}")
+
+
+def _check_form(form: Any, settings: AccountSettings) -> None:
+    if not isinstance(form, aioxmpp.ibr.Query):
+        raise RemoteProtocolError(f"{settings.domain} sent no form for a new account")
+    more = [field for field in _MORE if getattr(form, field) is not None]
+    if form.username is not None and form.password is not None and not more:
+        return
+    page = form.elsewhere.url if form.elsewhere is not None else None
+    raise UnsupportedError(
+        f"{settings.domain} wants more for a new account than jet can give: {', '.join(more) or 'a form or a CAPTCHA'}",
+        hint=shown(page or form.instructions or f"make the account with a chat client, then: jet login {settings.jid}"),
+    )
