@@ -8,7 +8,6 @@ import asyncio
 import os
 import sys
 import termios
-from collections.abc import Callable
 
 from jetcli.cli.events import JsonEvents
 from jetcli.cli.view import TRUST_WORDS, View
@@ -43,7 +42,7 @@ async def terminal_line(descriptor: int) -> str | None:
 
 
 class Questions:
-    """Asks about offers, one at a time. `ask` overrides how a line is read."""
+    """Asks about offers, one at a time, on the terminal `descriptor`."""
 
     def __init__(self, view: View, json: JsonEvents | None = None, *, descriptor: int = 0) -> None:
         self._view = view
@@ -109,18 +108,26 @@ class Questions:
         return answer
 
 
-def ask_password(jid: str, read: Callable[[str], str] | None = None) -> str:
-    """Ask for the password of `jid` on the terminal without showing it; raise SetupError where none is typed."""
+def ask_password(jid: str, *, twice: bool = False) -> str:
+    """Ask for the password of `jid` on the terminal without showing it, `twice` where it is a new one.
+
+    Raises SetupError where none is typed, or where the two differ.
+    """
+    password = _hidden_line(f"Password of {shown(jid)}: ")
+    if not password:
+        raise SetupError(f"no password was typed for {shown(jid)}")
+    if twice and _hidden_line("The same again: ") != password:
+        raise SetupError("the two passwords differ")
+    return password
+
+
+def _hidden_line(question: str) -> str:
     from getpass import getpass
 
-    question = f"Password of {shown(jid)}: "
     try:
-        password = read(question) if read else getpass(question, stream=sys.stderr)
+        return getpass(question, stream=sys.stderr)
     except EOFError:
-        password = ""
-    if not password:
-        raise SetupError(f"no password for {shown(jid)}")
-    return password
+        return ""
 
 
 def _described(offer: OfferSeen) -> list[str]:

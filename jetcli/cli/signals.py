@@ -31,7 +31,7 @@ class Interruption:
 
     def __init__(self, leave: Callable[[int], object] = os._exit, *, grace_s: float = GRACE_S) -> None:
         self.code: int | None = None
-        self.last_words: Callable[[], object] = lambda: None
+        self.last_words: Callable[[int], object] = lambda _code: None
         self._leave = leave
         self._grace_s = grace_s
         self._cancel: Callable[[], object] | None = None
@@ -73,5 +73,6 @@ class Interruption:
             raise Stopped
 
     def _leave_at_once(self) -> None:
-        self.last_words()
-        self._leave(self.code or 1)
+        code = self.code or 1
+        self.last_words(code)
+        self._leave(code)

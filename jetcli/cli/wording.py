@@ -1,32 +1,9 @@
-"""Numbers as people write them, both ways: sizes, rates, durations, and lists of words.
+"""Numbers as people read them: sizes, rates, durations, and how many there are of something.
 
 Pure; knows no terminal. Sizes are decimal (1 kB is 1,000 bytes), as disks and networks count.
 """
 
-import re
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?", re.ASCII)
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes that `text` such as `4G`, `1.5MB` or `64KiB` means; raise ValueError where it means none."""
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise ValueError(f"'{text}' is not a size such as 500M or 4G")
-    number, unit, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.upper()])
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds that `text` such as `90`, `30s`, `10m` or `1h30m` means; raise ValueError otherwise."""
-    found = _DURATION.fullmatch(text.strip())
-    if not found or not any(found.groups()):
-        raise ValueError(f"'{text}' is not a duration such as 30s, 10m or 1h30m")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    return hours * 3600 + minutes * 60 + seconds
 
 
 def size_text(count: int) -> str:

@@ -1,30 +1,6 @@
 import pytest
 
-from jetcli.cli.wording import clock_text, duration_text, parse_duration, parse_size, plural, share_text, size_text
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("0", 0), ("500", 500), ("4G", 4_000_000_000), ("1.5MB", 1_500_000), ("64KiB", 65536)]
-)
-def test_a_size_is_read(text, size):
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "-1", "4X", "1e9", "G", "٣", "1_000"])
-def test_what_is_no_size_is_refused(text):
-    with pytest.raises(ValueError, match="not a size"):
-        parse_size(text)
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("30s", 30), ("10m", 600), ("1h30m", 5400), ("0.5s", 0.5)])
-def test_a_duration_is_read(text, seconds):
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "h", "-5", "1d", "5 minutes"])
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(ValueError, match="not a duration"):
-        parse_duration(text)
+from jetcli.cli.wording import clock_text, duration_text, plural, share_text, size_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""What surrounds a command: the global options, and the means to report and to be interrupted.
+
+One `Invocation` lives from the start of the process to its end. Importing this costs nothing, so that `--help` and
+usage errors stay fast; the report, which knows the events, is loaded when a command begins or fails.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetcli.cli.signals import Interruption
+from jetcli.cli.streams import Colour, Messages, Output
+
+if TYPE_CHECKING:
+    from jetcli.cli.report import Report
+    from jetcli.transfer.events import Direction
+
+
+@dataclass(slots=True)
+class Invocation:
+    """The global options, filled in while the command line is read, and what belongs to the process.
+
+    `password` is what JET_PASSWORD held. `given` names the options that stood on the command line itself, which beat
+    the environment wherever they stood.
+    """
+
+    interruption: Interruption
+    password: str | None = field(default=None, repr=False)
+    account: str | None = None
+    config: Path | None = None
+    quiet: bool = False
+    verbose: int = 0
+    json: bool = False
+    color: Colour = "auto"
+    no_input: bool = False
+    timeout: float | None = None
+    given: set[str] = field(default_factory=set)
+    report: "Report | None" = None
+
+    def begin(self, command: str | None, direction: "Direction | None" = None) -> "Report":
+        """Start reporting on `command`; later calls return the same report."""
+        if self.report is None:
+            from jetcli.cli.report import Report
+
+            self.report = Report(
+                Output(),
+                Messages(colour=self.color),
+                direction=direction,
+                json=self.json,
+                quiet=self.quiet,
+                verbose=self.verbose,
+            )
+            self.report.output.closed = self.closed
+            self.interruption.last_words = self.report.last_words
+            if command is not None:
+                self.report.start(command, self.account)
+        return self.report
+
+    def closed(self) -> None:
+        """Nobody reads standard output any more: end as SIGPIPE would."""
+        from jetcli.cli.signals import SIGPIPE_CODE
+
+        self.interruption.stop(SIGPIPE_CODE)

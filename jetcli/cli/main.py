@@ -1,0 +1,175 @@
+"""The commands of jet: what each takes, and the words of its help.
+
+Reads the command line and hands over; what a command does is in `jetcli.cli.work`, loaded when it is done.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from jetcli import __version__
+from jetcli.cli.grammar import FILE, HOST_PORT, SIZE, JetGroup, global_options
+from jetcli.cli.invocation import Invocation
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+PATHS = click.Choice(["auto", "direct", "relay", "ibb"])
+
+
+def _files_and_aliases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete aliases of the configuration, else leave it to the shell to complete file names."""
+    return [*_aliases(ctx, param, incomplete), CompletionItem(incomplete, type="file")]
+
+
+def _aliases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    del ctx, param
+    from jetcli.cli.accounts import known_aliases
+
+    return [CompletionItem(alias, help=jid) for alias, jid in known_aliases().items() if alias.startswith(incomplete)]
+
+
+@click.group(
+    cls=JetGroup,
+    context_settings=SETTINGS,
+    examples=(
+        "jet login juliet@capulet.example                use an account",
+        "jet send film.mkv notes.txt romeo@montague.example",
+        "jet receive -d ~/Downloads                      wait for a file, ask before taking it",
+        "jet caps romeo@montague.example                 what can his devices do?",
+        "jet try                                         all of it on this machine, no account needed",
+    ),
+)
+@global_options
+@click.version_option(__version__, message="jet %(version)s")
+def jet() -> None:
+    """Send files between two XMPP addresses, end-to-end encrypted."""
+
+
+@jet.command(
+    context_settings=SETTINGS,
+    examples=(
+        "jet send film.mkv juliet@capulet.example",
+        "jet send *.jpg juliet                           an alias of the configuration",
+        "jet send report.pdf juliet@capulet.example/jet.x9lm4q",
+        "find . -name '*.log' | xargs jet send --to juliet",
+    ),
+)
+@click.argument("words", nargs=-1, metavar="FILE... JID", shell_complete=_files_and_aliases)
+@click.option("-t", "--to", metavar="JID", shell_complete=_aliases, help="Send there; every argument is a file then.")
+@click.option("-n", "--name", metavar="NAME", help="Offer the one file under this name.")
+@click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
+@click.option("--checksum", is_flag=True, help="Send a SHA-256 of the file to another jet, too.")
+@click.option("--dry-run", is_flag=True, help="Find the device and the path, offer nothing.")
+@global_options
+@click.pass_obj
+def send(invocation: Invocation, **chosen: Any) -> int:
+    """Send files to JID, one after the other.
+
+    JID is an address, an address with the resource of one device, or an alias of the configuration.
+    """
+    from jetcli.cli.work import send_command
+
+    return send_command(invocation, **chosen)
+
+
+@jet.command(
+    context_settings=SETTINGS,
+    examples=(
+        "jet receive                                     one transfer, here, after a question",
+        "jet receive -d ~/in --accept-all --forever      from contacts, without questions",
+        "jet receive -o report.pdf --from juliet@capulet.example",
+    ),
+)
+@click.option("--accept-all", is_flag=True, help="No questions: take what contacts and own devices offer.")
+@click.option(
+    "--from",
+    "senders",
+    metavar="JID",
+    multiple=True,
+    shell_complete=_aliases,
+    help="Only from this address; may be repeated. `anyone` lets strangers offer.",
+)
+@click.option("-d", "--dir", "directory", type=FILE, metavar="DIR", help="Save files in this directory.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save the one file under this name.")
+@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="Leave after N files (1).")
+@click.option("--forever", is_flag=True, help="Go on until interrupted.")
+@click.option(
+    "--on-exist",
+    type=click.Choice(["rename", "skip", "fail"]),
+    help="What to do where the name is taken; nothing is ever replaced. Default: rename.",
+)
+@click.option("--max-size", type=SIZE, metavar="SIZE", help="Decline what is larger, for example 4G.")
+@click.option("--allow-hidden", is_flag=True, help="Take names that start with a dot.")
+@click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
+@click.option("-0", "null", is_flag=True, help="End each path on standard output with NUL.")
+@global_options
+@click.pass_obj
+def receive(invocation: Invocation, **chosen: Any) -> int:
+    """Wait for files, and print the path of each one that is complete.
+
+    On a terminal every offer is a question; --accept-all and --from answer it beforehand.
+    """
+    from jetcli.cli.work import receive_command
+
+    return receive_command(invocation, **chosen)
+
+
+@jet.command(context_settings=SETTINGS, examples=("jet caps juliet@capulet.example",))
+@click.argument("jid", metavar="JID", shell_complete=_aliases)
+@global_options
+@click.pass_obj
+def caps(invocation: Invocation, jid: str) -> int:
+    """Show what the devices of a contact can do.
+
+    Ends with 0 if a file could be sent now, 7 if no device can take one, 6 if none is online.
+    """
+    from jetcli.cli.work import caps_command
+
+    return caps_command(invocation, jid)
+
+
+@jet.command(
+    context_settings=SETTINGS,
+    examples=(
+        "jet login juliet@capulet.example                asks for the password",
+        "jet login juliet@capulet.example --password-command 'pass show xmpp/juliet'",
+        "jet login juliet@capulet.example --register     make the account",
+    ),
+)
+@click.argument("jid", metavar="JID")
+@click.option("--register", is_flag=True, help="Make the account on its server.")
+@click.option("--password-command", metavar="CMD", help="A command that prints the password; run at each start.")
+@click.option("--password-file", type=FILE, metavar="FILE", help="A private file that holds it; - is standard input.")
+@click.option("--server", type=HOST_PORT, metavar="HOST:PORT", help="Connect there instead of asking the DNS.")
+@click.option("--ca-file", type=FILE, metavar="FILE", help="Trust these certificate authorities for this account.")
+@click.option("--pin", metavar="SHA256", help="Trust only a server key with this SPKI digest.")
+@click.option("--allow-plain", is_flag=True, help="Send the password itself, where the server knows nothing better.")
+@global_options
+@click.pass_obj
+def login(invocation: Invocation, **chosen: Any) -> int:
+    """Use the account JID from now on.
+
+    Checks the password with the server, and makes the encryption keys of this machine.
+    """
+    from jetcli.cli.work import login_command
+
+    return login_command(invocation, **chosen)
+
+
+@jet.command("try", context_settings=SETTINGS, examples=("jet try", "jet try film.mkv", "jet try --shell"))
+@click.argument("file", type=FILE, metavar="[FILE]", required=False)
+@click.option("--shell", is_flag=True, help="Keep the server running and print two lines to try by hand.")
+@global_options
+@click.pass_obj
+def try_(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
+    """Send FILE (else 64 MB of random bytes) between two accounts of a server on this machine.
+
+    Starts a Prosody of its own, runs a real receiver and a real sender, and looks for the file in all that went over
+    the network. Leaves nothing behind.
+    """
+    from jetcli.cli.work import try_command
+
+    return try_command(invocation, file, shell=shell)

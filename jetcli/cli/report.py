@@ -1,0 +1,150 @@
+"""Everything that a command says, to people and to programs, and the sums of what it did.
+
+Feeds each event to the view (standard error) and, with --json, to the schema (standard output); without --json a
+receiver's finished files go to standard output, one absolute path each. Sees to it that a failure is told once and
+that the result is the last word.
+"""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jetcli.cli.events import JsonEvents
+from jetcli.cli.streams import Messages, Output
+from jetcli.cli.view import Bars, View
+from jetcli.errors import JetError, PartialError
+from jetcli.transfer.events import Connected, Direction, Event, FileDone, FileFailed, NewDevice
+
+#: What a terminal needs that is left while bars are on it: its cursor.
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Report:
+    """Tells what happens in one run of a command."""
+
+    def __init__(
+        self,
+        output: Output,
+        messages: Messages,
+        *,
+        direction: Direction | None = None,
+        json: bool = False,
+        quiet: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.output = output
+        self.messages = messages
+        self.direction = direction
+        # Bars and events on one terminal would draw over each other.
+        live = messages.smart and not (json and output.terminal)
+        self.view = View(messages, direction=direction, quiet=quiet, verbose=verbose, bars=_live_bars if live else None)
+        self.json = JsonEvents(direction, self._json_line) if json else None
+        self.path_end = "\n"
+        self.connected_as: str | None = None
+        self._live = live
+        self._began = time.monotonic()
+        self._files = 0
+        self._bytes = 0
+        self._told: set[int] = set()
+        self._resume_id: str | None = None
+        self._finished = False
+
+    def start(self, command: str, account: str | None) -> None:
+        """Tell that a command begins."""
+        if self.json is not None:
+            self.json.start(command, account)
+
+    def emit(self, event: Event) -> None:
+        """Tell one event; this is the listener that transfers report to."""
+        if isinstance(event, FileFailed):
+            self._note_failure(event)
+        if isinstance(event, Connected):
+            self.connected_as = event.jid
+        if isinstance(event, NewDevice):
+            event = replace(event, fingerprint=grouped(event.fingerprint))
+        self.view.emit(event)
+        if self.json is not None:
+            self.json.emit(event)
+        if isinstance(event, FileDone):
+            self._note_file(event)
+
+    def error(self, error: JetError) -> None:
+        """Tell why the command fails, unless it was told when it happened."""
+        if id(error) in self._told:
+            return
+        self._told.add(id(error))
+        self.view.hide()
+        self.view.error(error)
+        if self.json is not None:
+            self.json.error(error)
+
+    def row(self, fields: dict[str, Any]) -> None:
+        """Tell one row of a table to a program."""
+        if self.json is not None:
+            self.json.row(fields)
+
+    def result(self, code: int) -> None:
+        """Tell how the command ended; what comes after the first call is not told."""
+        if self._finished:
+            return
+        self._finished = True
+        self.view.hide()
+        if self.json is not None:
+            self.json.result(
+                code,
+                files=self._files,
+                bytes=self._bytes,
+                seconds=round(time.monotonic() - self._began, 3),
+                resumable=self._resume_id is not None,
+                resume_id=self._resume_id,
+            )
+
+    def last_words(self, code: int) -> None:
+        """Tell the result of a command that is being left by force, where that waits for nobody."""
+        if self._live:
+            try:
+                os.write(self.messages.stream.fileno(), _SHOW_CURSOR)
+            except (OSError, ValueError):
+                return
+        if self.json is not None and not self._finished and not self.output.would_block():
+            self.result(code)
+
+    def _note_failure(self, event: FileFailed) -> None:
+        self._told.add(id(event.error))
+        if event.resumable:
+            self._resume_id = event.id
+
+    def _note_file(self, event: FileDone) -> None:
+        self._files += 1
+        self._bytes += event.size
+        if self.json is None and event.direction == "receive" and event.path is not None:
+            self._path_line(event.path)
+
+    def _path_line(self, path: Path) -> None:
+        self.output.write(os.fsencode(path.absolute()) + self.path_end.encode())
+
+    def _json_line(self, line: str) -> None:
+        self.output.write(f"{line}\n".encode())
+
+
+def exit_code(results: list[FileDone | FileFailed]) -> int:
+    """Return the exit code of a command that ended with `results`: of the one failure there is, or "partial"."""
+    failures = [result.error for result in results if isinstance(result, FileFailed)]
+    if not failures:
+        return 0
+    codes = {error.exit_code for error in failures}
+    return codes.pop() if len(failures) == len(results) and len(codes) == 1 else PartialError.exit_code
+
+
+def grouped(fingerprint: str) -> str:
+    """Return `fingerprint` as OMEMO clients print it: eight groups of eight hex digits."""
+    digits = "".join(fingerprint.split()).lower()
+    return " ".join(digits[at : at + 8] for at in range(0, len(digits), 8))
+
+
+def _live_bars(messages: Messages) -> Bars:
+    from jetcli.cli.live import LiveBars
+
+    return LiveBars(messages)

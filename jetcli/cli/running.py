@@ -1,0 +1,56 @@
+"""Runs one command on an event loop of its own, and ends it in good order when a signal says so."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from jetcli.cli.invocation import Invocation
+from jetcli.cli.report import Report
+
+T = TypeVar("T")
+
+#: What still runs when a command has ended had its chance; this is for the last close of a socket.
+REST_S = 0.1
+
+
+def carry_out(invocation: Invocation, report: Report, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, or until the first signal has cancelled it; then CancelledError comes out."""
+    _quiet_logs(invocation)
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _loop, context: _stray(report, invocation, context))
+    report.view.later = loop.call_later
+    task = loop.create_task(work)
+    invocation.interruption.cancels(lambda: loop.call_soon_threadsafe(task.cancel))
+    try:
+        return loop.run_until_complete(task)
+    finally:
+        report.view.later = None
+        _end(loop)
+        invocation.interruption.cancels(None)
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left, wait a moment for it, and do not wait for threads."""
+    rest = asyncio.all_tasks(loop)
+    for task in rest:
+        task.cancel()
+    if rest:
+        loop.run_until_complete(asyncio.wait(rest, timeout=REST_S))
+    loop.close()
+
+
+def _stray(report: Report, invocation: Invocation, context: dict[str, Any]) -> None:
+    """A failure in a callback that nobody waits for: of interest to whoever looks for a bug, to nobody else."""
+    if invocation.verbose > 1:
+        cause = context.get("exception") or context.get("message")
+        report.view.line(f"jet: stray: {cause!r}")
+
+
+def _quiet_logs(invocation: Invocation) -> None:
+    """Let no library write to the terminal, except under -vv; `omemo.core` would write secrets at DEBUG."""
+    if invocation.verbose > 1:
+        logging.basicConfig(level=logging.INFO, format="jet: log: %(name)s: %(message)s")
+    else:
+        logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger("omemo").setLevel(logging.INFO)

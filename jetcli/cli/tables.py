@@ -1,0 +1,73 @@
+"""Tables on standard output: for a person drawn by rich, for a program a line a row, its fields parted by tabs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from jetcli.cli.report import Report
+from jetcli.cli.wording import plural
+from jetcli.protocol.policy import shown
+
+if TYPE_CHECKING:
+    from jetcli.transfer.peer import DeviceRow
+
+DEVICE_COLUMNS = ("DEVICE", "CLIENT", "RECEIVES", "JET-OMEMO", "RESUMES", "STREAMS", "PATHS", "TRUST")
+
+
+def show_devices(report: Report, jid: str, rows: Sequence["DeviceRow"]) -> bool:
+    """Show what the devices of `jid` can do; return whether a file could be sent to one of them."""
+    able = [row for row in rows if not row.why_not]
+    if report.json is not None:
+        for row in rows:
+            report.row(asdict(row))
+        return bool(able)
+    report.view.line(f"{shown(jid)} · {plural(len(rows), 'device')} online")
+    show_table(report, DEVICE_COLUMNS, [_device_cells(row) for row in rows])
+    for row in rows:
+        if row.why_not:
+            report.view.line(f"{_resource(row.jid)}: {shown(row.why_not)}")
+    report.view.line(f"Would send to {_resource(able[0].jid)}." if able else "No device can take a file.")
+    return bool(able)
+
+
+def show_table(report: Report, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write `rows` of cleaned text under `columns`; the names of the columns are for people only."""
+    if not report.output.terminal:
+        for row in rows:
+            report.output.write(("\t".join(row) + "\n").encode())
+        return
+    report.output.write(_drawn(columns, rows, coloured=report.messages.coloured).encode())
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: bool) -> str:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(no_color=not coloured, highlight=False, markup=False, emoji=False)
+    with console.capture() as drawn:
+        console.print(table)
+    return drawn.get()
+
+
+def _device_cells(row: "DeviceRow") -> tuple[str, ...]:
+    facts = (row.receives, row.jet_omemo, bool(row.resumes), bool(row.streams))
+    paths = " ".join(row.paths)
+    return (
+        _resource(row.jid),
+        shown(row.client),
+        *("yes" if fact else "no" for fact in facts),
+        shown(paths),
+        shown(row.trust),
+    )
+
+
+def _resource(jid: str) -> str:
+    bare, slash, resource = jid.partition("/")
+    return shown(f"/{resource}" if slash else bare)

@@ -1,0 +1,285 @@
+"""What each command does: check its words, go online, hand over to `jetcli.transfer`, and turn the end into a code.
+
+All that costs time to import is imported after the words have been found good.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetcli.cli import addresses
+from jetcli.cli.invocation import Invocation
+from jetcli.errors import LocalFileError, UnsupportedError, UsageError
+from jetcli.transfer.options import Network, OnExist, PathPolicy, ReceiveOptions, SendOptions
+
+if TYPE_CHECKING:
+    from jetcli.cli.report import Report
+    from jetcli.protocol.jid import Jid
+    from jetcli.state.config import Account, Config
+    from jetcli.transfer.account import Online
+    from jetcli.transfer.events import Consent, OfferSeen
+
+
+def send_command(
+    invocation: Invocation,
+    words: Sequence[str],
+    to: str | None,
+    name: str | None,
+    path: PathPolicy | None,
+    *,
+    checksum: bool,
+    dry_run: bool,
+) -> int:
+    """Send files (`jet send`); returns the exit code."""
+    files, peer = addresses.files_and_address(words, to, lambda: _aliases(invocation))
+    if name is not None and len(files) > 1:
+        raise UsageError("--name is for a single file")
+    report = invocation.begin("send", "send")
+    _check_sources(files, name)
+    config = _config(invocation)
+    account = config.account(invocation.account)
+    network = _network(invocation, config, path)
+    options = SendOptions(network, name=name, checksum=checksum, dry_run=dry_run)
+
+    async def work(online: "Online") -> int:
+        from jetcli.cli.report import exit_code
+        from jetcli.transfer.send import send_files
+
+        _refuse_ourselves(report, peer)
+        return exit_code(await send_files(online, files, str(peer), options, report.emit))
+
+    return _online(invocation, report, account, network, work, receiving=False)
+
+
+def receive_command(
+    invocation: Invocation,
+    directory: Path | None,
+    output: Path | None,
+    senders: Sequence[str],
+    count: int | None,
+    on_exist: OnExist | None,
+    max_size: int | None,
+    path: PathPolicy | None,
+    *,
+    accept_all: bool,
+    forever: bool,
+    allow_hidden: bool,
+    null: bool,
+) -> int:
+    """Wait for files (`jet receive`); returns the exit code."""
+    from jetcli.cli.accounts import interactive
+
+    _check_receive(directory, output, count, forever=forever)
+    if not (accept_all or senders or interactive(invocation)):
+        raise UsageError("nobody is there to be asked", hint="jet receive --accept-all, or --from JID")
+    allowed = addresses.allowed_senders(senders, lambda: _aliases(invocation))
+    config = _config(invocation)
+    network = _network(invocation, config, path)
+    report = invocation.begin("receive", "receive")
+    report.path_end = "\0" if null else "\n"
+    options = ReceiveOptions(
+        _directory(directory or (output.parent if output else config.receive.directory) or Path()),
+        network,
+        output=_free_name(output),
+        accept_all=accept_all,
+        senders=allowed,
+        count=None if forever else count or 1,
+        on_exist=_on_exist(on_exist or config.receive.on_exist),
+        max_size=max_size if max_size is not None else config.receive.max_size,
+        allow_hidden=allow_hidden or config.receive.allow_hidden,
+        keep_partial=config.receive.keep_partial,
+    )
+
+    async def work(online: "Online") -> int:
+        from jetcli.cli.report import exit_code
+        from jetcli.transfer.receive import receive_files
+
+        consent = _consent(invocation, report, ask=not accept_all)
+        return exit_code(await receive_files(online, options, report.emit, consent, asyncio.Event()))
+
+    return _online(invocation, report, config.account(invocation.account), network, work, receiving=True)
+
+
+def caps_command(invocation: Invocation, jid: str) -> int:
+    """Show what a contact's devices can do (`jet caps`); returns the exit code."""
+    peer = addresses.peer_address(jid, lambda: _aliases(invocation), hint="jet caps JID")
+    report = invocation.begin("caps")
+    config = _config(invocation)
+    network = _network(invocation, config, None)
+
+    async def work(online: "Online") -> int:
+        from jetcli.cli.tables import show_devices
+        from jetcli.transfer.peer import capabilities
+
+        able = show_devices(report, str(peer), await capabilities(online, str(peer)))
+        return 0 if able else UnsupportedError.exit_code
+
+    return _online(invocation, report, config.account(invocation.account), network, work, receiving=False)
+
+
+def login_command(
+    invocation: Invocation,
+    jid: str,
+    password_command: str | None,
+    password_file: Path | None,
+    server: tuple[str, int] | None,
+    ca_file: Path | None,
+    pin: str | None,
+    *,
+    register: bool,
+    allow_plain: bool,
+) -> int:
+    """Use an account (`jet login`); returns the exit code."""
+    account = str(addresses.own_address(jid))
+    from jetcli.cli.accounts import password_for_login, paths_of
+    from jetcli.cli.passwords import command_words
+    from jetcli.cli.running import carry_out
+
+    report = invocation.begin("login")
+    command = command_words(password_command)
+    password = password_for_login(account, command, password_file, invocation, register=register)
+    from jetcli.transfer.account import login
+
+    work = login(
+        paths_of(invocation),
+        account,
+        register=register,
+        password=password,
+        password_command=tuple(command or ()),
+        server=server,
+        ca_file=ca_file,
+        pin=pin,
+        allow_plain=allow_plain,
+        emit=report.emit,
+    )
+    carry_out(invocation, report, work)
+    report.view.line(f"{account} is ready: jet send FILE... JID, jet receive")
+    return 0
+
+
+def try_command(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
+    """Show a transfer on this machine (`jet try`); returns the exit code."""
+    from jetcli.trial.run import run_trial
+
+    report = invocation.begin("try")
+    if file is not None:
+        _check_sources((file,), None)
+    return run_trial(file, shell=shell, line=report.view.line)
+
+
+def _online(
+    invocation: Invocation,
+    report: "Report",
+    account: "Account",
+    network: Network,
+    work: Callable[["Online"], Awaitable[int]],
+    *,
+    receiving: bool,
+) -> int:
+    """Go online as `account`, do `work` there, and leave cleanly; returns what `work` does."""
+    from jetcli.cli.accounts import password_of, paths_of
+    from jetcli.cli.running import carry_out
+
+    password = password_of(account, invocation)
+
+    async def session() -> int:
+        from jetcli.transfer.account import Online
+
+        online = await Online.open(
+            account, password, paths_of(invocation), network, receiving=receiving, emit=report.emit
+        )
+        async with online:
+            return await work(online)
+
+    return carry_out(invocation, report, session())
+
+
+def _consent(invocation: Invocation, report: "Report", *, ask: bool) -> Callable[["OfferSeen"], Awaitable["Consent"]]:
+    """Return who answers offers that passed the rules: a person, or those rules where nobody is to be asked."""
+    from jetcli.cli.accounts import interactive
+    from jetcli.transfer.events import Consent
+
+    if ask and interactive(invocation):
+        from jetcli.cli.prompt import Questions
+
+        return Questions(report.view, report.json).consent
+
+    async def agree(offer: "OfferSeen") -> Consent:
+        del offer
+        return Consent(accept=True)
+
+    return agree
+
+
+def _config(invocation: Invocation) -> "Config":
+    from jetcli.cli.accounts import config_of
+
+    return config_of(invocation)
+
+
+def _aliases(invocation: Invocation) -> Mapping[str, str]:
+    return _config(invocation).aliases
+
+
+def _network(invocation: Invocation, config: "Config", path: PathPolicy | None) -> Network:
+    """Return how to reach peers: the command line before the configuration before the defaults."""
+    said, default = config.network, Network()
+    timeout_s = invocation.timeout if invocation.timeout is not None else said.acceptance_s
+    return Network(
+        path=path or said.path or default.path,
+        loopback=said.loopback,
+        listen=said.listen,
+        advertise=said.advertise,
+        acceptance_s=timeout_s if timeout_s is not None else default.acceptance_s,
+        idle_s=said.idle_s if said.idle_s is not None else default.idle_s,
+    )
+
+
+def _check_sources(files: Sequence[Path], name: str | None) -> None:
+    """Open every file once before anybody is called, so that a typing error costs nothing. Raises LocalFileError."""
+    from jetcli.files.source import Source
+
+    for file in files:
+        Source.open(file, name).close()
+
+
+def _refuse_ourselves(report: "Report", peer: "Jid") -> None:
+    if report.connected_as == str(peer):
+        raise UsageError("cannot send to this very client")
+
+
+def _check_receive(directory: Path | None, output: Path | None, count: int | None, *, forever: bool) -> None:
+    if forever and count is not None:
+        raise UsageError("--forever and --count exclude each other")
+    if output is None:
+        return
+    if directory is not None:
+        raise UsageError("-o names a file and -d a directory: give one of them")
+    if str(output) == "-":
+        raise UsageError("a file cannot be received to standard output yet", hint="-o FILE")
+    if output.is_dir():
+        raise UsageError(f"'{output}' is a directory", hint=f"-d {output}")
+    if forever or (count or 1) > 1:
+        raise UsageError("-o is for a single file", hint="-d DIR")
+
+
+def _directory(directory: Path) -> Path:
+    if not directory.is_dir():
+        cause = "not a directory" if directory.exists() else "no such directory"
+        raise LocalFileError(f"cannot save in '{directory}': {cause}", hint=f"mkdir -p {directory}")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise LocalFileError(f"cannot save in '{directory}': permission denied")
+    return directory
+
+
+def _free_name(output: Path | None) -> Path | None:
+    if output is not None and os.path.lexists(output):
+        raise LocalFileError(f"'{output}' exists already")
+    return output
+
+
+def _on_exist(chosen: OnExist | None) -> OnExist:
+    """Return what a receiver does where a name is taken; "ask" is part of the question about the offer."""
+    return "rename" if chosen in {None, "ask"} else chosen or "rename"
