@@ -1,0 +1,41 @@
+# Every target does all set-up by itself; .ci/setup returns at once when there is nothing to do.
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# One server runs for each worker.
+WORKERS := --numprocesses=auto --maxprocesses=8
+FILE ?=
+
+.PHONY: try test e2e bench soak lint format clean set-up
+
+try: set-up  ## send a file end-to-end encrypted, on this machine alone: make try FILE=film.mkv
+	@$(BIN)/jet try $(FILE)
+
+test: set-up  ## all tests but the long ones
+	$(PYTEST) $(WORKERS) -m 'not soak and not bench'
+
+e2e: set-up  ## only the tests with a real server and real processes
+	$(PYTEST) $(WORKERS) -m 'e2e and not soak and not bench'
+
+bench: set-up  ## measure speed and memory
+	$(PYTEST) -m bench --capture=no tests/bench
+
+soak: set-up  ## long matrices and kill series
+	$(PYTEST) $(WORKERS) -m soak
+
+lint: set-up  ## style, types, layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: set-up  ## bring the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:  ## remove all that set-up, tests and tools have made here
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+set-up:
+	@.ci/setup
