@@ -38,7 +38,8 @@ MAX_SESSIONS = 64
 MAX_COMPONENT = 255
 
 # Control, format (bidi overrides among them), surrogate, private use, line and paragraph separator: what a terminal
-# obeys, hides or cannot draw. Unassigned characters pass, because tomorrow's letters are among them.
+# obeys, hides or cannot draw. Unassigned characters pass, because tomorrow's letters are among them; noncharacters
+# will never be one.
 _UNSHOWABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 
 # A suffix stays behind the number; longer than this it is rather a sentence that ends in the name.
@@ -92,7 +93,9 @@ def _escaped(char: str) -> str:
 
 
 def _unshowable(char: str) -> bool:
-    return unicodedata.category(char) in _UNSHOWABLE
+    code = ord(char)
+    noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    return noncharacter or unicodedata.category(char) in _UNSHOWABLE
 
 
 def _cut(pieces: list[str], limit: int) -> str:

@@ -1,0 +1,758 @@
+"""The file that is received: the part, what becomes of it, and that nothing else in the directory changes."""
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from jetcli.errors import InterruptedTransferError, LocalFileError, NotResumableError
+from jetcli.files import sink as sink_module
+from jetcli.files.sink import Output, Sink, check_space, free_bytes
+from jetcli.files.syncer import SYNC_BYTES
+
+CONTENT = b"the real thing"
+PART = ".jet-k3v9.part"
+
+
+@pytest.fixture
+def inbox(tmp_path) -> Path:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    return inbox
+
+
+def created(inbox: Path, name: str = "report.pdf", **options) -> Sink:
+    return Sink.create(inbox, name, "k3v9", **{"size": len(CONTENT), **options})
+
+
+def filled(inbox: Path, name: str = "report.pdf", **options) -> Sink:
+    sink = created(inbox, name, **options)
+    sink.write(memoryview(CONTENT))
+    return sink
+
+
+def reopened(inbox: Path, inode: int | None, length: int = len(CONTENT), **options) -> Sink:
+    return Sink.reopen(inbox, "report.pdf", "k3v9", **{"inode": inode, "length": length, "size": None, **options})
+
+
+def listing(inbox: Path) -> dict[str, bytes | None]:
+    return {entry.name: entry.read_bytes() if entry.is_file() else None for entry in inbox.iterdir()}
+
+
+def failing(number: int):
+    def fail(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def open_descriptors() -> set[str]:
+    return set(os.listdir("/dev/fd"))
+
+
+def test_a_sink_is_an_output(inbox):
+    output: Output = filled(inbox)
+    assert output.position == len(CONTENT)
+    assert output.publish() == inbox / "report.pdf"
+
+
+# The part file
+
+
+def test_until_it_is_published_a_file_is_only_a_closed_part(inbox):
+    sink = filled(inbox)
+    assert listing(inbox) == {PART: CONTENT}
+    status = (inbox / PART).stat()
+    assert stat.S_IMODE(status.st_mode) == 0o600
+    assert (sink.part_path, sink.part_inode) == (inbox / PART, status.st_ino)
+    sink.discard()
+
+
+def test_a_part_stays_usable_under_any_umask(inbox):
+    mask = os.umask(0o777)
+    try:
+        created(inbox).keep()
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((inbox / PART).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("plant", ["file", "link", "dangling link", "directory", "fifo"])
+def test_nothing_that_stands_in_the_place_of_the_part_is_touched(inbox, tmp_path, plant):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    match plant:
+        case "file":
+            (inbox / PART).write_bytes(b"precious")
+        case "link":
+            (inbox / PART).symlink_to(victim)
+        case "dangling link":
+            (inbox / PART).symlink_to(tmp_path / "missing")
+        case "directory":
+            (inbox / PART).mkdir()
+        case "fifo":
+            os.mkfifo(inbox / PART)
+    before, descriptors = listing(inbox), open_descriptors()
+    with pytest.raises(LocalFileError, match=f"something else is in the place of '{PART}'"):
+        created(inbox)
+    assert listing(inbox) == before
+    assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "missing").exists()
+    assert open_descriptors() == descriptors
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../report.pdf", "a/b", "/etc/passwd", "nul\0"], ids=ascii)
+def test_a_name_that_is_not_one_component_is_refused(inbox, name):
+    with pytest.raises(LocalFileError, match="is not the name of a file"):
+        created(inbox, name)
+    assert listing(inbox) == {}
+
+
+def test_a_transfer_id_that_is_not_one_is_a_bug(inbox):
+    with pytest.raises(ValueError, match="not a transfer id"):
+        Sink.create(inbox, "report.pdf", "../../k3v9", size=None)
+
+
+def test_a_missing_directory_is_named(inbox):
+    with pytest.raises(LocalFileError, match=r"cannot write to '.*/missing': no such directory"):
+        created(inbox / "missing")
+
+
+def test_a_file_is_no_directory(inbox):
+    (inbox / "file").touch()
+    with pytest.raises(LocalFileError, match=r"cannot write to '.*/file': not a directory"):
+        created(inbox / "file")
+
+
+def test_a_directory_that_takes_no_files_is_named(inbox, monkeypatch):
+    opened = os.open
+
+    def read_only(path, flags, *args, **options):
+        return failing(errno.EROFS)() if flags & os.O_CREAT else opened(path, flags, *args, **options)
+
+    monkeypatch.setattr(os, "open", read_only)
+    descriptors = open_descriptors()
+    with pytest.raises(LocalFileError, match=r"cannot write to '.*inbox': read-only file system"):
+        created(inbox)
+    assert open_descriptors() == descriptors
+
+
+def test_the_file_stays_in_the_directory_that_was_opened(inbox, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    sink = filled(inbox)
+    inbox.rename(tmp_path / "moved")
+    inbox.symlink_to(elsewhere)
+    sink.publish()
+    assert listing(elsewhere) == {}
+    assert listing(tmp_path / "moved") == {"report.pdf": CONTENT}
+
+
+# Writing
+
+
+def test_writes_follow_each_other(inbox):
+    sink = created(inbox, size=None)
+    for piece in (b"one ", b"", b"two ", b"three"):
+        sink.write(memoryview(piece))
+    assert sink.position == 13
+    assert sink.publish().read_bytes() == b"one two three"
+
+
+def test_a_write_that_the_system_splits_is_completed(inbox, monkeypatch):
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, view, offset: pwrite(descriptor, view[:3], offset))
+    assert filled(inbox).publish().read_bytes() == CONTENT
+
+
+def test_what_is_written_can_be_cut_and_continued(inbox):
+    sink = filled(inbox, size=9)
+    sink.truncate(4)
+    assert sink.position == 4
+    sink.write(memoryview(b"other"))
+    assert sink.publish().read_bytes() == b"the other"
+
+
+@pytest.mark.parametrize(
+    ("number", "why", "hint"),
+    [
+        (errno.ENOSPC, "no space left", "free some space in"),
+        (errno.EDQUOT, "disk quota used up", "free some space in"),
+        (errno.EFBIG, "file too large for this file system or limit", ""),
+        (errno.EIO, "input/output error", ""),
+    ],
+)
+def test_a_full_disk_says_what_was_written_and_the_part_stays(inbox, monkeypatch, number, why, hint):
+    pwrite = os.pwrite
+
+    def fill_up(descriptor, view, offset):
+        return pwrite(descriptor, view[:5], offset) if offset == 0 else failing(number)()
+
+    sink = created(inbox)
+    monkeypatch.setattr(os, "pwrite", fill_up)
+    with pytest.raises(LocalFileError) as raised:
+        sink.write(memoryview(CONTENT))
+    assert raised.value.message == f"cannot write 'report.pdf': {why} after 5 bytes"
+    assert raised.value.hint.startswith(hint)
+    assert sink.position == 5
+    assert sink.keep() == 5
+    assert listing(inbox) == {PART: CONTENT[:5]}
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    sink = reopened(inbox, sink.part_inode, length=5, size=len(CONTENT))
+    sink.write(memoryview(CONTENT[5:]))
+    assert sink.publish().read_bytes() == CONTENT
+
+
+def test_the_systems_own_size_limit_is_an_error_and_no_signal(inbox):
+    script = """
+        import resource, sys
+        from pathlib import Path
+        from jetcli.errors import LocalFileError
+        from jetcli.files.sink import Sink
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        sink = Sink.create(Path(sys.argv[1]), "big", "k3v9", size=None)
+        try:
+            sink.write(memoryview(bytes(10_000)))
+        except LocalFileError as error:
+            print(error.message, sink.keep())
+    """
+    told = run(script, inbox)
+    assert told == "cannot write 'big': file too large for this file system or limit after 4096 bytes 4096\n"
+    assert listing(inbox) == {PART: bytes(4096)}
+
+
+# Syncing
+
+
+def test_a_sync_tells_how_many_bytes_are_safe_and_saves_the_parts_name_too(inbox, monkeypatch):
+    sink = filled(inbox)
+    calls = recorded(monkeypatch, inbox)
+    assert sink.sync() == len(CONTENT)
+    assert calls == ["fdatasync part", "fsync directory"]
+    assert sink.sync() == len(CONTENT)
+    assert calls == ["fdatasync part", "fsync directory", "fdatasync part"]
+    sink.discard()
+
+
+def test_syncing_in_the_background_tells_what_is_safe(inbox):
+    safe: list[int] = []
+    told = threading.Event()
+    sink = created(inbox, size=None)
+    sink.sync_in_background(lambda position: (safe.append(position), told.set()))
+    sink.truncate(SYNC_BYTES - 1)
+    sink.write(memoryview(b"x"))
+    assert told.wait(20)
+    assert safe == [SYNC_BYTES]
+    assert sink.keep() == SYNC_BYTES
+    assert not [thread for thread in threading.enumerate() if thread.name == "jet-sync"]
+
+
+def test_a_sync_that_failed_once_is_never_forgotten(inbox, monkeypatch):
+    sink = filled(inbox)
+    monkeypatch.setattr(sink_module, "_sync_data", failing(errno.EIO))
+    with pytest.raises(LocalFileError, match="input/output error"):
+        sink.sync()
+    monkeypatch.undo()
+    for attempt in (sink.sync, lambda: sink.write(memoryview(b"x")), sink.publish):
+        with pytest.raises(LocalFileError, match="input/output error"):
+            attempt()
+    assert listing(inbox) == {PART: CONTENT}
+
+
+def test_a_part_whose_sync_fails_is_kept_and_claims_only_what_was_safe(inbox, monkeypatch):
+    sink = filled(inbox)
+    sink.sync()
+    sink.write(memoryview(b"more"))
+    monkeypatch.setattr(sink_module, "_sync_data", failing(errno.EIO))
+    assert sink.keep() == len(CONTENT)
+    assert listing(inbox) == {PART: CONTENT + b"more"}
+
+
+# Publishing
+
+
+def recorded(monkeypatch, inbox: Path) -> list[str]:
+    """Record the calls that publishing consists of, in their order."""
+    calls: list[str] = []
+
+    def spy(module, name: str, verb: str) -> None:
+        real = getattr(module, name)
+
+        def call(first, *args, **options):
+            target = verb
+            if isinstance(first, int):
+                target += " directory" if stat.S_ISDIR(os.fstat(first).st_mode) else " part"
+            calls.append(target)
+            return real(first, *args, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    spy(sink_module, "_sync_data", "fdatasync")
+    for name in ("fsync", "fchmod", "link", "unlink", "rename", "replace"):
+        spy(os, name, name)
+    return calls
+
+
+def test_publishing_keeps_its_order(inbox, monkeypatch):
+    sink = filled(inbox)
+    calls = recorded(monkeypatch, inbox)
+    assert sink.publish() == inbox / "report.pdf"
+    assert calls == ["fsync part", "fchmod part", "link", "unlink", "fsync directory"]
+    assert listing(inbox) == {"report.pdf": CONTENT}
+
+
+def test_a_published_file_is_never_executable_and_obeys_the_umask(inbox):
+    mask = os.umask(0o027)
+    try:
+        final = filled(inbox).publish()
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(final.stat().st_mode) == 0o640
+    assert final.stat().st_nlink == 1
+
+
+def test_the_umask_is_read_without_proc_too(inbox, monkeypatch):
+    monkeypatch.setattr("builtins.open", failing(errno.ENOENT))
+    mask = os.umask(0o077)
+    try:
+        final = filled(inbox).publish()
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(final.stat().st_mode) == 0o600
+
+
+def test_a_believable_time_is_applied_and_another_is_not(inbox):
+    assert filled(inbox).publish(1.6e9).stat().st_mtime == 1.6e9
+    for mtime in (None, -1e9, 1e12, float("nan")):
+        age = filled(inbox).publish(mtime).stat()
+        assert abs(age.st_mtime - age.st_ctime) < 60
+
+
+@pytest.mark.parametrize("plant", ["file", "dangling link", "directory"])
+def test_a_name_that_is_taken_during_the_transfer_gets_a_number(inbox, plant):
+    sinks = [filled(inbox), Sink.create(inbox, "report.pdf", "zz", size=0)]
+    match plant:
+        case "file":
+            (inbox / "report.pdf").write_bytes(b"precious")
+        case "dangling link":
+            (inbox / "report.pdf").symlink_to(inbox / "nowhere")
+        case "directory":
+            (inbox / "report.pdf").mkdir()
+    before = listing(inbox).get("report.pdf")
+    assert [sink.publish().name for sink in sinks] == ["report (2).pdf", "report (3).pdf"]
+    after = listing(inbox)
+    assert after.pop("report.pdf") == before
+    assert after == {"report (2).pdf": CONTENT, "report (3).pdf": b""}
+
+
+@pytest.mark.parametrize("options", [{"on_exist": "fail"}, {"on_exist": "skip"}, {"output": True}], ids=str)
+def test_a_name_that_may_not_vary_fails_and_the_verified_part_is_named(inbox, options):
+    sink = filled(inbox, **options)
+    (inbox / "report.pdf").write_bytes(b"precious")
+    with pytest.raises(LocalFileError) as raised:
+        sink.publish()
+    assert raised.value.message == f"cannot save 'report.pdf': it exists already; all of it is kept as '{PART}'"
+    assert raised.value.hint == f"mv {inbox}/{PART} NAME"
+    sink.discard()
+    assert listing(inbox) == {"report.pdf": b"precious", PART: CONTENT}
+    assert stat.S_IMODE((inbox / PART).stat().st_mode) == 0o600
+
+
+def test_a_kept_part_is_published_later_under_another_name(inbox):
+    sink = filled(inbox, output=True)
+    (inbox / "report.pdf").touch()
+    with pytest.raises(LocalFileError):
+        sink.publish()
+    again = Sink.reopen(
+        inbox, "other.pdf", "k3v9", inode=sink.part_inode, length=len(CONTENT), size=len(CONTENT), output=True
+    )
+    assert again.publish().read_bytes() == CONTENT
+    assert listing(inbox) == {"report.pdf": b"", "other.pdf": CONTENT}
+
+
+@pytest.mark.parametrize("options", [{"on_exist": "fail"}, {"on_exist": "skip"}, {"output": True}], ids=str)
+def test_a_name_that_is_taken_from_the_start_fails_before_the_transfer(inbox, options):
+    (inbox / "report.pdf").write_bytes(b"precious")
+    with pytest.raises(LocalFileError, match=r"'report\.pdf' exists already"):
+        created(inbox, **options)
+    assert listing(inbox) == {"report.pdf": b"precious"}
+
+
+@pytest.mark.parametrize("output", [False, True])
+def test_only_an_explicit_overwrite_replaces_a_file(inbox, output):
+    (inbox / "report.pdf").write_bytes(b"old")
+    assert filled(inbox, on_exist="overwrite", output=output).publish() == inbox / "report.pdf"
+    assert listing(inbox) == {"report.pdf": CONTENT}
+
+
+@pytest.mark.parametrize("plant", ["link", "directory", "fifo"])
+def test_an_overwrite_replaces_nothing_but_a_regular_file(inbox, tmp_path, plant):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    match plant:
+        case "link":
+            (inbox / "report.pdf").symlink_to(victim)
+        case "directory":
+            (inbox / "report.pdf").mkdir()
+        case "fifo":
+            os.mkfifo(inbox / "report.pdf")
+    with pytest.raises(LocalFileError, match="it exists already"):
+        filled(inbox, on_exist="overwrite").publish()
+    assert victim.read_bytes() == b"precious"
+    assert set(listing(inbox)) == {"report.pdf", PART}
+
+
+def test_two_processes_with_one_name_both_keep_their_content(inbox):
+    race = "print(sink.publish().name)"
+    names = in_parallel(inbox, race, on_exist="rename")
+    assert sorted(names) == ["x", "x (2)", "x (3)"]
+    assert sorted(listing(inbox).values()) == [b"0" * 100_000, b"1" * 100_000, b"2" * 100_000]
+
+
+def test_of_two_processes_that_may_not_rename_one_wins_and_nothing_is_lost(inbox):
+    race = """
+        try:
+            print(sink.publish().name)
+        except LocalFileError as error:
+            print(error.exit_code)
+    """
+    names = in_parallel(inbox, race, on_exist="fail")
+    assert sorted(names) == ["13", "13", "x"]
+    assert sorted(listing(inbox).values()) == [b"0" * 100_000, b"1" * 100_000, b"2" * 100_000]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_directory_that_turned_read_only_keeps_the_verified_part(inbox, monkeypatch, number):
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "link", failing(number))
+    with pytest.raises(LocalFileError, match=rf"cannot save 'report\.pdf': .*; all of it is kept as '{PART}'"):
+        sink.publish()
+    monkeypatch.undo()
+    assert listing(inbox) == {PART: CONTENT}
+    assert reopened(inbox, sink.part_inode).publish().read_bytes() == CONTENT
+
+
+def test_a_disk_that_does_not_confirm_the_bytes_publishes_nothing(inbox, monkeypatch):
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    with pytest.raises(LocalFileError, match="input/output error; all of it is kept"):
+        sink.publish()
+    assert listing(inbox) == {PART: CONTENT}
+
+
+def test_a_disk_that_does_not_confirm_the_name_is_told_of(inbox, monkeypatch):
+    fsync = os.fsync
+
+    def fail_for_directories(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            failing(errno.EIO)()
+        fsync(descriptor)
+
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "fsync", fail_for_directories)
+    with pytest.raises(LocalFileError, match=r"'report\.pdf' is saved, but may not survive a crash"):
+        sink.publish()
+    assert listing(inbox) == {"report.pdf": CONTENT}
+
+
+def test_a_file_that_is_too_short_is_not_published(inbox):
+    sink = filled(inbox, size=len(CONTENT) + 1)
+    with pytest.raises(InterruptedTransferError, match="has only 14 of 15 bytes"):
+        sink.publish()
+    assert listing(inbox) == {PART: CONTENT}
+
+
+def test_a_part_that_somebody_else_wrote_to_is_not_published(inbox):
+    sink = filled(inbox)
+    with (inbox / PART).open("ab") as other:
+        other.write(b"!")
+    with pytest.raises(LocalFileError, match="was changed by another program"):
+        sink.publish()
+    assert set(listing(inbox)) == {PART}
+
+
+def test_an_empty_file_is_published(inbox):
+    assert created(inbox, size=0).publish().read_bytes() == b""
+
+
+@pytest.mark.parametrize("on_exist", ["rename", "overwrite"])
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_a_file_in_the_place_of_the_part_is_never_published(inbox, tmp_path, monkeypatch, on_exist, hard_links):
+    sink = filled(inbox, on_exist=on_exist)
+    forged = tmp_path / "forged"
+    forged.write_bytes(b"forged content")
+    forged.rename(inbox / PART)
+    if not hard_links:
+        monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    with pytest.raises(LocalFileError, match="another file took its place"):
+        sink.publish()
+    assert listing(inbox) == {PART: b"forged content"}
+
+
+def test_a_part_that_was_removed_is_not_published(inbox):
+    sink = filled(inbox)
+    (inbox / PART).unlink()
+    with pytest.raises(LocalFileError, match=r"cannot save 'report\.pdf': no such file"):
+        sink.publish()
+    assert listing(inbox) == {}
+
+
+# Without hard links
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_hard_links_the_name_is_reserved_and_renamed_over(inbox, monkeypatch, number):
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "link", failing(number))
+    final = sink.publish()
+    assert listing(inbox) == {"report.pdf": CONTENT}
+    assert stat.S_IMODE(final.stat().st_mode) & 0o111 == 0
+
+
+def test_without_hard_links_no_file_is_replaced_either(inbox, monkeypatch):
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    (inbox / "report.pdf").write_bytes(b"precious")
+    (inbox / "report (2).pdf").symlink_to("nowhere")
+    assert sink.publish() == inbox / "report (3).pdf"
+    assert (inbox / "report.pdf").read_bytes() == b"precious"
+    assert (inbox / "report (3).pdf").read_bytes() == CONTENT
+
+
+def test_without_hard_links_a_failed_rename_leaves_no_empty_file(inbox, monkeypatch):
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    monkeypatch.setattr(os, "rename", failing(errno.EACCES))
+    with pytest.raises(LocalFileError, match="permission denied; all of it is kept"):
+        sink.publish()
+    assert listing(inbox) == {PART: CONTENT}
+
+
+def test_a_reserved_name_that_somebody_took_over_is_left_to_them(inbox, tmp_path, monkeypatch):
+    sink = filled(inbox, on_exist="fail")
+    opened = os.open
+
+    def replace_placeholder(path, flags, *args, **options):
+        descriptor = opened(path, flags, *args, **options)
+        if flags & os.O_CREAT:
+            precious = tmp_path / "precious"
+            precious.write_bytes(b"precious")
+            precious.rename(inbox / "report.pdf")
+        return descriptor
+
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    monkeypatch.setattr(os, "open", replace_placeholder)
+    with pytest.raises(LocalFileError, match="it exists already"):
+        sink.publish()
+    assert listing(inbox) == {"report.pdf": b"precious", PART: CONTENT}
+
+
+# Crashes
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+def crashing(*args, **kwargs):
+    raise Crash
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_after_a_crash_between_link_and_unlink_publishing_again_finishes(inbox, monkeypatch, taken):
+    if taken:
+        (inbox / "report.pdf").write_bytes(b"precious")
+    final = "report (2).pdf" if taken else "report.pdf"
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "unlink", crashing)
+    with pytest.raises(Crash):
+        sink.publish()
+    monkeypatch.undo()
+    assert listing(inbox)[final] == listing(inbox)[PART] == CONTENT
+
+    assert reopened(inbox, sink.part_inode).publish() == inbox / final
+    assert listing(inbox) == {final: CONTENT} | ({"report.pdf": b"precious"} if taken else {})
+
+
+@pytest.mark.parametrize("call", ["fsync", "fchmod", "link"])
+def test_a_crash_before_the_link_leaves_only_the_part(inbox, monkeypatch, call):
+    sink = filled(inbox)
+    monkeypatch.setattr(os, call, crashing)
+    with pytest.raises(Crash):
+        sink.publish()
+    monkeypatch.undo()
+    assert listing(inbox) == {PART: CONTENT}
+    assert reopened(inbox, sink.part_inode).publish().read_bytes() == CONTENT
+
+
+def test_a_file_that_was_edited_after_such_a_crash_is_not_cut(inbox, monkeypatch):
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "unlink", crashing)
+    with pytest.raises(Crash):
+        sink.publish()
+    monkeypatch.undo()
+    with (inbox / "report.pdf").open("ab") as edited:
+        edited.write(b" and more")
+    with pytest.raises(LocalFileError, match="has another name and another size"):
+        reopened(inbox, sink.part_inode)
+    assert (inbox / "report.pdf").read_bytes() == CONTENT + b" and more"
+
+
+# Reopening
+
+
+@pytest.mark.parametrize(("length", "position"), [(14, 14), (5, 5), (0, 0), (20, 14)])
+def test_a_part_is_cut_to_what_its_record_vouches_for(inbox, length, position):
+    sink = filled(inbox)
+    sink.keep()
+    again = reopened(inbox, sink.part_inode, length)
+    assert again.position == position
+    again.write(memoryview(b"+"))
+    assert again.publish().read_bytes() == CONTENT[:position] + b"+"
+
+
+def test_a_part_without_a_recorded_inode_is_adopted(inbox):
+    filled(inbox).keep()
+    assert reopened(inbox, None).publish().read_bytes() == CONTENT
+
+
+def test_a_part_that_is_gone_cannot_be_resumed(inbox):
+    with pytest.raises(NotResumableError, match=rf"'{PART}' is gone from"):
+        reopened(inbox, 1)
+
+
+@pytest.mark.parametrize("plant", ["link", "another file", "fifo", "directory"])
+def test_what_took_the_place_of_the_part_is_not_touched(inbox, tmp_path, plant):
+    sink = filled(inbox)
+    sink.keep()
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (inbox / PART).rename(inbox / "moved")
+    match plant:
+        case "link":
+            (inbox / PART).symlink_to(victim)
+        case "another file":
+            (inbox / PART).hardlink_to(victim)
+        case "fifo":
+            os.mkfifo(inbox / PART)
+        case "directory":
+            (inbox / PART).mkdir()
+    descriptors = open_descriptors()
+    with pytest.raises(LocalFileError, match=PART) as raised:
+        reopened(inbox, sink.part_inode, length=3)
+    assert raised.value.exit_code == 13
+    assert victim.read_bytes() == b"precious"
+    assert open_descriptors() == descriptors
+
+
+# Ending
+
+
+def test_a_discarded_part_is_gone(inbox):
+    sink = filled(inbox)
+    sink.discard()
+    sink.discard()
+    assert sink.keep() == 0
+    assert listing(inbox) == {}
+
+
+def test_a_file_in_the_place_of_the_part_is_not_discarded(inbox):
+    sink = filled(inbox)
+    (inbox / PART).unlink()
+    (inbox / PART).write_bytes(b"precious")
+    sink.discard()
+    assert listing(inbox) == {PART: b"precious"}
+
+
+@pytest.mark.parametrize("end", ["publish", "keep", "discard"])
+def test_an_ended_sink_holds_no_descriptor_and_no_thread(inbox, end):
+    descriptors = open_descriptors()
+    sink = filled(inbox)
+    sink.sync_in_background(lambda position: None)
+    getattr(sink, end)()
+    sink.keep()
+    sink.discard()
+    assert open_descriptors() == descriptors
+    assert not [thread for thread in threading.enumerate() if thread.name == "jet-sync"]
+
+
+# Space
+
+
+def disk(monkeypatch, *, free: int, total: int) -> None:
+    told = SimpleNamespace(f_frsize=1000, f_bavail=free // 1000, f_blocks=total // 1000)
+    monkeypatch.setattr(os, "statvfs", lambda path: told)
+
+
+def test_a_file_that_does_not_fit_is_refused_with_both_sizes(monkeypatch):
+    disk(monkeypatch, free=1_267_000_000, total=100_000_000_000)
+    with pytest.raises(LocalFileError) as raised:
+        check_space(Path(), 9_000_000_000_000)
+    assert raised.value.message == "not enough space in '.': 9.0 TB needed, 1.2 GB free"
+
+
+def test_a_reserve_is_left_that_suits_the_disk(monkeypatch):
+    disk(monkeypatch, free=10**12, total=10**13)
+    assert free_bytes(Path()) == 10**12 - 64 * 2**20
+    disk(monkeypatch, free=900_000, total=1_000_000)
+    assert free_bytes(Path()) == 890_000
+    check_space(Path(), 890_000)
+    with pytest.raises(LocalFileError):
+        check_space(Path(), 890_001)
+
+
+def test_an_empty_file_fits_on_a_full_disk(monkeypatch):
+    disk(monkeypatch, free=0, total=10**9)
+    check_space(Path(), 0)
+    with pytest.raises(LocalFileError):
+        check_space(Path(), 1)
+
+
+def test_the_space_of_a_missing_directory_is_not_known(tmp_path):
+    with pytest.raises(LocalFileError, match="no such file"):
+        free_bytes(tmp_path / "missing")
+
+
+def run(script: str, *arguments: object) -> str:
+    """Run a script in a process of its own and return what it prints."""
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def in_parallel(inbox: Path, race: str, *, on_exist: str) -> list[str]:
+    """Let three processes each fill a sink named x, and run `race` in all of them once all are ready."""
+    script = f"""
+import sys
+from pathlib import Path
+from jetcli.errors import LocalFileError
+from jetcli.files.sink import Sink
+sink = Sink.create(Path(sys.argv[1]), "x", "t" + sys.argv[2], size=100_000, on_exist={on_exist!r})
+sink.write(memoryview(sys.argv[2].encode() * 100_000))
+print("ready", flush=True)
+sys.stdin.readline()
+{textwrap.dedent(race)}
+"""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(inbox), str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for n in range(3)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    names = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    return names
