@@ -1,20 +1,27 @@
-"""The rules of in-band bytestreams that need no stanza: block sizes, sequence numbers, base64 (XEP-0047, XEP-0261).
+"""The names and numbers of bytestreams: DST.ADDR (XEP-0065), block sizes, sequence numbers and base64 (XEP-0047).
 
-Those of SOCKS5 bytestreams are in `jetcli.protocol.socks5` and `jetcli.protocol.nomination`. Decides about numbers and
-text; who sends a block, and when it is acknowledged, is the business of `jetcli.xmpp.inband`.
+The bytes of a SOCKS5 handshake are in `jetcli.protocol.socks5`, the choice of a candidate in
+`jetcli.protocol.nomination`. Who sends a block, and when it is acknowledged, is the business of `jetcli.xmpp.inband`.
 """
 
 import binascii
+import hashlib
 from enum import Enum
 
 from jetcli.errors import RemoteProtocolError
 
 #: XEP-0047 section 2.1. It is divisible by 3, so that full blocks need no padding.
 MAX_BLOCK_SIZE = 65535
-#: seq is a 16-bit counter (XEP-0047 section 2.2).
-SEQUENCE_MODULUS = 65536
-#: What Libervia 0.9 counts by instead: 65534 is followed by 0 (interop.md section 4).
-SHORT_SEQUENCE_MODULUS = 65535
+#: seq is a 16-bit counter (XEP-0047 section 2.2). Libervia 0.9 starts again one block too early, at 65535.
+SEQ_MODULO = 65536
+
+
+def dst_addr(sid: str, owner: str, other: str) -> str:
+    """Return DST.ADDR of a bytestream: 40 hex digits of SHA-1 (XEP-0065 section 5.3.2, XEP-0260 section 2.2).
+
+    `sid` is the transport's; `owner` is the full JID of who offered the candidate, `other` that of its peer.
+    """
+    return hashlib.sha1(f"{sid}{owner}{other}".encode(), usedforsecurity=False).hexdigest()
 
 
 def agreed_block_size(offered: int, answered: int) -> int:
@@ -43,9 +50,9 @@ def strict_base64(text: str) -> bytes:
     return data
 
 
-def sequence_number(block: int, *, short: bool = False) -> int:
-    """Return the seq of a bytestream's `block`-th block, from 0; `short` counts as Libervia 0.9 does."""
-    return block % (SHORT_SEQUENCE_MODULUS if short else SEQUENCE_MODULUS)
+def sequence_number(block: int, modulo: int = SEQ_MODULO) -> int:
+    """Return the seq of a bytestream's `block`-th block, from 0."""
+    return block % modulo
 
 
 class Verdict(Enum):
@@ -59,19 +66,19 @@ class Verdict(Enum):
 class SequenceCheck:
     """Judge the sequence numbers of one direction of a bytestream (XEP-0047 section 2.2).
 
-    They wrap to 0 after 65535. Two more habits are understood, and told apart at the first block where they differ:
-    Conversations never wraps; Libervia wraps after 65534, which is believed only with `short`. `recent` is how many
-    blocks back a number counts as repeated; further away, blocks are missing.
+    They start again after 65535, or at `modulo` where the peer is known for that, or never, as Conversations counts;
+    the first block where these differ decides which it is. `recent` is how many blocks back a number counts as
+    repeated; further away, blocks are missing.
     """
 
-    def __init__(self, *, short: bool = False, recent: int = 64) -> None:
+    def __init__(self, modulo: int = SEQ_MODULO, *, recent: int = 64) -> None:
         self._recent = recent
         self._block = 0
-        self._wraps = [SEQUENCE_MODULUS, 0] + ([SHORT_SEQUENCE_MODULUS] if short else [])
+        self._wraps = {SEQ_MODULO, modulo, 0}
 
     def take(self, seq: int) -> Verdict:
         """Judge the next block's number; NEXT moves on to the one after it."""
-        agreeing = [wrap for wrap in self._wraps if seq == _wrapped(self._block, wrap)]
+        agreeing = {wrap for wrap in self._wraps if seq == _wrapped(self._block, wrap)}
         if agreeing:
             self._wraps = agreeing
             self._block += 1
@@ -81,5 +88,5 @@ class SequenceCheck:
         return Verdict.REPEATED if used else Verdict.LOST
 
 
-def _wrapped(block: int, modulus: int) -> int:
-    return block % modulus if modulus else block
+def _wrapped(block: int, modulo: int) -> int:
+    return block % modulo if modulo else block

@@ -5,7 +5,6 @@ returns, and stop when `wanted` is 0: so not a byte that belongs to the bytestre
 The machines know no time; how long a peer may take is judged by who holds the socket.
 """
 
-import hashlib
 import hmac
 from collections.abc import Collection, Generator
 from dataclasses import dataclass
@@ -61,14 +60,6 @@ class Refused:
 Outcome = Established | Refused
 Event = Send | Outcome
 _Steps = Generator[int, bytes, Outcome]
-
-
-def dst_addr(sid: str, owner: str, other: str) -> str:
-    """Return DST.ADDR of a bytestream: 40 hex digits of SHA-1 (XEP-0065 section 5.3.2, XEP-0260 section 2.2).
-
-    `sid` is the transport's; `owner` is the full JID of who offered the candidate, `other` that of its peer.
-    """
-    return hashlib.sha1(f"{sid}{owner}{other}".encode(), usedforsecurity=False).hexdigest()
 
 
 class _Handshake:

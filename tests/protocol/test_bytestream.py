@@ -10,9 +10,16 @@ from jetcli.protocol.bytestream import (
     SequenceCheck,
     Verdict,
     agreed_block_size,
+    dst_addr,
     sequence_number,
     strict_base64,
 )
+
+
+def test_dst_addr_is_that_of_the_examples_of_xep_0260():
+    romeo, juliet = "romeo@montague.lit/orchard", "juliet@capulet.lit/balcony"
+    assert dst_addr("vj3hs98y", romeo, juliet) == "972b7bf47291ca609517f67f86b5081086052dad"
+    assert dst_addr("vj3hs98y", juliet, romeo) == "1a12fb7bc625e55f3ed5b29a53dbe0e4aa7d80ba"
 
 
 @pytest.mark.parametrize(
@@ -60,13 +67,13 @@ def test_sequence_numbers_wrap_to_0_after_65535():
 
 
 def test_a_short_sequence_wraps_to_0_after_65534():
-    assert [sequence_number(block, short=True) for block in (65534, 65535, 131070)] == [65534, 0, 0]
+    assert [sequence_number(block, 65535) for block in (65534, 65535, 131070)] == [65534, 0, 0]
 
 
-@pytest.mark.parametrize("short", [False, True])
-def test_65537_blocks_and_more_are_in_order(short):
-    check = SequenceCheck(short=short)
-    assert all(check.take(sequence_number(block, short=short)) is Verdict.NEXT for block in range(65540))
+@pytest.mark.parametrize("modulo", [65536, 65535])
+def test_65537_blocks_and_more_are_in_order(modulo):
+    check = SequenceCheck(modulo)
+    assert all(check.take(sequence_number(block, modulo)) is Verdict.NEXT for block in range(65540))
 
 
 def test_a_sequence_that_never_wraps_is_in_order():
@@ -86,11 +93,11 @@ def test_a_sequence_that_wrapped_once_must_go_on_wrapping():
 
 def test_a_short_sequence_is_an_error_unless_the_caller_knows_the_peer_for_it():
     assert past_the_wrap(SequenceCheck(), [0]) == [Verdict.LOST]
-    assert past_the_wrap(SequenceCheck(short=True), [0, 1]) == [Verdict.NEXT, Verdict.NEXT]
+    assert past_the_wrap(SequenceCheck(65535), [0, 1]) == [Verdict.NEXT, Verdict.NEXT]
 
 
 def test_a_peer_known_for_short_sequences_may_have_been_mended():
-    assert past_the_wrap(SequenceCheck(short=True), [65535, 0]) == [Verdict.NEXT, Verdict.NEXT]
+    assert past_the_wrap(SequenceCheck(65535), [65535, 0]) == [Verdict.NEXT, Verdict.NEXT]
 
 
 def test_a_number_of_a_recent_block_is_repeated_and_moves_nothing():

@@ -1,0 +1,357 @@
+import asyncio
+import io
+import socket
+
+import aioxmpp
+import aioxmpp.xml
+import pytest
+
+from jetcli.errors import NetworkError
+from jetcli.protocol.bytestream import dst_addr
+from jetcli.xmpp import socks5
+from jetcli.xmpp.socks5 import HandshakeError, HandshakeLimits, Listener, ProxyRefusedError, Query, StreamHost
+
+OURS = dst_addr("sid", "romeo@montague.lit/a", "juliet@capulet.lit/b")
+THEIRS = dst_addr("sid", "juliet@capulet.lit/b", "romeo@montague.lit/a")
+HERE = "127.0.0.1"
+GREETING = b"\x05\x01\x00"
+
+
+@pytest.fixture
+async def listen():
+    """Open listeners that are closed after the test."""
+    listeners = []
+
+    async def open_(*hosts, **options):
+        listeners.append(await Listener.open(hosts or [HERE], **{"accepted": [OURS, THEIRS], **options}))
+        return listeners[-1]
+
+    yield open_
+    for listener in listeners:
+        listener.close()
+
+
+async def dial(listener, dstaddr=OURS, **options):
+    return await socks5.dial(HERE, listener.port, dstaddr, timeout_s=5, **options)
+
+
+def exchange(near, far):
+    """Say whether two channels are the ends of one connection."""
+    near.sendall(memoryview(b"ping"))
+    buffer = bytearray(4)
+    far.recv_into(memoryview(buffer))
+    return bytes(buffer) == b"ping"
+
+
+@pytest.mark.parametrize("dstaddr", [OURS, THEIRS])
+async def test_a_peer_that_names_the_bytestream_is_connected(listen, dstaddr):
+    listener = await listen()
+    far = await dial(listener, dstaddr)
+    near = await listener.connected(5)
+    assert exchange(near, far)
+    assert exchange(far, near)
+
+
+async def test_the_sockets_block_and_have_an_idle_time(listen):
+    listener = await listen()
+    for channel in (await dial(listener), await listener.connected(5)):
+        assert channel._socket.gettimeout() == 60
+
+
+async def test_a_listener_waits_for_a_peer_that_comes_later(listen):
+    listener = await listen()
+    waiting = asyncio.create_task(listener.connected(5))
+    far = await dial(listener)
+    assert exchange(await waiting, far)
+
+
+async def test_nobody_comes_is_a_timeout(listen):
+    listener = await listen()
+    with pytest.raises(TimeoutError):
+        await listener.connected(0.01)
+
+
+async def test_all_hosts_share_a_port_and_a_connection_is_found_by_the_host_it_came_to(listen):
+    listener = await listen(HERE, "127.0.0.2")
+    assert listener.addresses == ((HERE, listener.port), ("127.0.0.2", listener.port))
+    first = await socks5.dial("127.0.0.2", listener.port, OURS, timeout_s=5)
+    await dial(listener)
+    assert exchange(await listener.connected(5, host="127.0.0.2"), first)
+
+
+async def test_an_advertised_host_that_is_not_ours_stands_for_any_connection(listen):
+    listener = await listen()
+    far = await dial(listener)
+    assert exchange(await listener.connected(5, host="203.0.113.7"), far)
+
+
+async def test_a_port_that_was_asked_for_and_is_taken_is_an_error(listen):
+    with socket.create_server((HERE, 0)) as taken, pytest.raises(OSError, match=r"[Aa]ddress"):
+        await listen(HERE, port=taken.getsockname()[1])
+
+
+async def test_a_host_that_is_not_ours_any_more_is_left_out(listen):
+    listener = await listen("203.0.113.7", HERE)
+    assert [host for host, _ in listener.addresses] == [HERE]
+
+
+async def test_no_host_to_listen_on_is_an_error(listen):
+    with pytest.raises(OSError, match="no address to listen on"):
+        await Listener.open([], accepted=[OURS])
+
+
+async def test_a_stranger_is_refused_and_the_peer_still_connected(listen):
+    listener = await listen()
+    with pytest.raises(HandshakeError, match="code 2"):
+        await dial(listener, dst_addr("another", "a", "b"))
+    far = await dial(listener)
+    assert exchange(await listener.connected(5), far)
+
+
+async def test_rogue_connections_do_not_keep_the_peer_out(listen):
+    listener = await listen()
+    rogues = [await asyncio.open_connection(HERE, listener.port) for _ in range(50)]
+    far = await dial(listener)
+    assert exchange(await listener.connected(5), far)
+    for _, writer in rogues:
+        writer.close()
+
+
+async def test_more_than_the_allowed_handshakes_close_the_oldest(listen):
+    listener = await listen(limits=HandshakeLimits(pending=2))
+    oldest, _, _ = [await asyncio.open_connection(HERE, listener.port) for _ in range(3)]
+    assert await ended(oldest[0])
+    assert len(listener._pending) == 2
+
+
+async def ended(reader):
+    """Wait for the end of a connection, which may be a reset."""
+    async with asyncio.timeout(5):
+        try:
+            return await reader.read() in {b"", b"\x05\x00"}
+        except ConnectionResetError:
+            return True
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param(HandshakeLimits(handshake_s=60, between_bytes_s=0.02), id="too long between bytes"),
+        pytest.param(HandshakeLimits(handshake_s=0.02, between_bytes_s=60), id="too long in all"),
+    ],
+)
+@pytest.mark.parametrize("begun", [b"", b"\x05", GREETING, GREETING + b"\x05\x01"])
+async def test_a_handshake_that_takes_too_long_is_closed(listen, limits, begun):
+    listener = await listen(limits=limits)
+    reader, writer = await asyncio.open_connection(HERE, listener.port)
+    writer.write(begun)
+    assert await ended(reader)
+    writer.close()
+
+
+async def test_close_ends_pending_handshakes_connections_and_listening(listen):
+    listener = await listen()
+    pending, _ = await asyncio.open_connection(HERE, listener.port)
+    connected = await dial(listener)
+    taken = await listener.connected(5)
+    connected_too = await dial(listener)
+    listener.close()
+    assert await ended(pending)
+    assert connected_too.recv_into(memoryview(bytearray(1))) == 0
+    assert exchange(taken, connected)
+    with pytest.raises(ConnectionRefusedError):
+        await dial(listener)
+
+
+async def test_a_peer_may_keep_only_so_many_connections(listen):
+    listener = await listen(limits=HandshakeLimits(pending=2))
+    first, *_ = [await dial(listener) for _ in range(3)]
+    assert await asyncio.to_thread(first.recv_into, memoryview(bytearray(1))) == 0
+    assert len(listener._connected) == 2
+
+
+@pytest.fixture
+async def serve():
+    """Start servers that answer each connection with the given bytes, then close."""
+    servers, requests = [], []
+
+    async def start(*answers):
+        async def answer(reader, writer):
+            for data in answers:
+                requests.append(await reader.read(1024))
+                writer.write(data)
+            await writer.drain()
+            writer.close()
+
+        servers.append(await asyncio.start_server(answer, HERE, 0))
+        return servers[-1].sockets[0].getsockname()[1], requests
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("refusal", [b"\x05\x01", b"\x05\x04\x00\x03", b"HT", b""])
+async def test_a_refusal_is_an_error_whatever_form_it_has(serve, refusal):
+    port, _ = await serve(b"\x05\x00", refusal)
+    with pytest.raises(HandshakeError):
+        await socks5.dial(HERE, port, OURS, timeout_s=5)
+
+
+async def test_after_a_refusal_the_other_order_is_asked_for_where_the_caller_wants_it(listen):
+    listener = await listen(accepted=[THEIRS])
+    with pytest.raises(HandshakeError):
+        await dial(listener, OURS)
+    far = await dial(listener, OURS, retry_dstaddr=THEIRS)
+    assert exchange(await listener.connected(5), far)
+
+
+async def test_a_closed_port_is_not_dialled_twice(serve):
+    with socket.create_server((HERE, 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(ConnectionRefusedError):
+        await socks5.dial(HERE, port, OURS, timeout_s=5, retry_dstaddr=THEIRS)
+
+
+async def test_a_server_that_says_nothing_is_a_timeout():
+    with socket.create_server((HERE, 0)) as silent, pytest.raises(TimeoutError):
+        await socks5.dial(HERE, silent.getsockname()[1], OURS, timeout_s=0.02)
+
+
+async def test_no_byte_of_the_bytestream_is_lost_when_it_comes_with_the_reply(serve):
+    port, requests = await serve(b"\x05\x00", b"\x05\x00\x00\x03\x28" + OURS.encode() + b"\0\0first bytes")
+    channel = await socks5.dial(HERE, port, OURS, timeout_s=5)
+    buffer = bytearray(64)
+    count = await asyncio.to_thread(channel.recv_into, memoryview(buffer))
+    assert bytes(buffer[:count]) == b"first bytes"
+    assert requests == [GREETING, b"\x05\x01\x00\x03\x28" + OURS.encode() + b"\0\0"]
+
+
+async def test_a_name_is_resolved_to_the_first_address_that_policy_allows(resolves):
+    resolves("10.0.0.1", "10.0.0.1", "203.0.113.9", "203.0.113.10")
+    asked = []
+
+    def why_not(host, port):
+        asked.append((host, port))
+        return "private" if host.startswith("10.") else None
+
+    assert await socks5.resolve("proxy.example", 7777, why_not) == "203.0.113.9"
+    assert asked == [("10.0.0.1", 7777), ("203.0.113.9", 7777)]
+
+
+async def test_a_name_with_refused_addresses_only_is_an_error_with_the_reason(resolves):
+    resolves("10.0.0.1", "10.0.0.2")
+    with pytest.raises(OSError, match="no address to dial: private"):
+        await socks5.resolve("proxy.example", 7777, lambda *_: "private")
+
+
+async def test_at_most_8_addresses_of_a_name_are_looked_at(resolves):
+    resolves(*(f"10.0.0.{number}" for number in range(20)))
+    asked = []
+    with pytest.raises(OSError, match="no address to dial"):
+        await socks5.resolve("proxy.example", 7777, lambda host, _: asked.append(host) or "private")
+    assert len(asked) == 8
+
+
+async def test_an_odd_spelling_of_a_literal_is_judged_by_the_address_it_means():
+    with pytest.raises(OSError, match=r"not 127\.0\.0\.1"):
+        await socks5.resolve("127.1", 7777, lambda host, _: f"not {host}")
+
+
+@pytest.fixture
+def resolves(monkeypatch):
+    """Let every name have the given addresses."""
+
+    def to(*addresses):
+        async def getaddrinfo(*_, **__):
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 7777)) for address in addresses]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+    return to
+
+
+class Server:
+    """Stands for an aioxmpp client: keeps what is sent, and answers with `answer` or raises it."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.sent = []
+        self.local_jid = aioxmpp.JID.fromstr("romeo@montague.lit/a")
+        self.established_event = asyncio.Event()
+        self.established_event.set()
+
+    async def send(self, iq):
+        self.sent.append(iq)
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+def parsed(text):
+    return aioxmpp.xml.read_single_xso(io.BytesIO(text.encode()), Query)
+
+
+def bytestreams(body):
+    return parsed(f"<query xmlns='http://jabber.org/protocol/bytestreams'>{body}</query>")
+
+
+async def test_a_proxy_is_asked_for_its_address():
+    server = Server(bytestreams("<streamhost jid='proxy.capulet.lit' host='proxy.capulet.lit' port='7777'/>"))
+    found = await socks5.query_streamhost(server, "proxy.capulet.lit")
+    assert found == StreamHost("proxy.capulet.lit", "proxy.capulet.lit", 7777)
+    assert server.sent[0].type_ is aioxmpp.IQType.GET
+    assert str(server.sent[0].to) == "proxy.capulet.lit"
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        pytest.param("", id="none"),
+        pytest.param("<streamhost jid='evil.lit' host='192.0.2.1' port='7777'/>", id="another JID"),
+        pytest.param("<streamhost host='192.0.2.1' port='7777'/>", id="no JID"),
+        pytest.param("<streamhost jid='proxy.lit' port='7777'/>", id="no host"),
+        pytest.param("<streamhost jid='proxy.lit' host='' port='7777'/>", id="empty host"),
+        pytest.param(f"<streamhost jid='proxy.lit' host='{'a' * 256}' port='7777'/>", id="long host"),
+        *(
+            pytest.param(f"<streamhost jid='proxy.lit' host='192.0.2.1' port='{port}'/>", id=f"port {port}")
+            for port in ("0", "-1", "65536", "+7777", " 7777", "7_777", "٣", "")
+        ),
+    ],
+)
+async def test_an_address_that_is_malformed_or_of_another_is_not_used(element):
+    with pytest.raises(ProxyRefusedError, match=r"proxy proxy\.lit gives no usable address"):
+        await socks5.query_streamhost(Server(bytestreams(element)), "proxy.lit")
+
+
+async def test_the_first_usable_address_is_taken():
+    server = Server(
+        bytestreams(
+            "<streamhost jid='proxy.lit' host='192.0.2.1' port='0'/>"
+            "<streamhost jid='proxy.lit' host='192.0.2.2' port='1080'/>"
+        )
+    )
+    assert await socks5.query_streamhost(server, "proxy.lit") == StreamHost("proxy.lit", "192.0.2.2", 1080)
+
+
+async def test_a_proxy_is_asked_to_activate_the_transport_for_the_peer():
+    server = Server(None)
+    await socks5.activate(server, "proxy.lit", "transport-sid", "juliet@capulet.lit/b")
+    (iq,) = server.sent
+    assert iq.type_ is aioxmpp.IQType.SET
+    wire = parsed(aioxmpp.xml.serialize_single_xso(iq.payload))
+    assert (wire.sid, wire.activate) == ("transport-sid", "juliet@capulet.lit/b")
+
+
+async def test_a_refused_activation_is_an_error_that_names_the_proxy():
+    server = Server(aioxmpp.XMPPCancelError(aioxmpp.ErrorCondition.NOT_ALLOWED))
+    with pytest.raises(ProxyRefusedError, match=r"proxy proxy\.lit: .*not-allowed") as caught:
+        await socks5.activate(server, "proxy.lit", "sid", "juliet@capulet.lit/b")
+    assert isinstance(caught.value, NetworkError)
+
+
+async def test_a_proxy_that_does_not_answer_is_an_error_after_the_deadline():
+    server = Server(None)
+    server.established_event.clear()
+    with pytest.raises(ProxyRefusedError, match="did not answer"):
+        await socks5.activate(server, "proxy.lit", "sid", "juliet@capulet.lit/b", timeout_s=0.01)
