@@ -6,31 +6,40 @@ what arrives waits in `inbox`. Refuses to know keys and sessions; never imports 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import aioxmpp
 import aioxmpp.carbons.xso
 import aioxmpp.disco
-import aioxmpp.errors
 import aioxmpp.forms
+import aioxmpp.pubsub.xso as pubsub
 import aioxmpp.service
 
-from jetcli.errors import JetError, NetworkError, RemoteProtocolError, UnavailableError, UnsupportedError
+from jetcli.errors import NetworkError, RemoteProtocolError, UnavailableError, UnsupportedError
 from jetcli.protocol.model import Envelope
 from jetcli.protocol.policy import shown
+from jetcli.xmpp.account import parsed_jid
+from jetcli.xmpp.ask import StanzaError, ask
 from jetcli.xmpp.omemo_payloads import NODE_DEVICES, Bundle, DeviceList, Encrypted, PublicBundle, bundle_node
-
-Result = TypeVar("Result")
 
 #: A flood beyond this is dropped: the ratchet skips what it never saw, up to its own limit.
 MAX_WAITING = 1000
-REQUEST_S = 30.0
 
 _ITEM = "current"
 _PUBLISH_OPTIONS = "http://jabber.org/protocol/pubsub#publish-options"
 _ACCESS_MODEL = "pubsub#access_model"
+_CONVERSATION = {aioxmpp.MessageType.CHAT, aioxmpp.MessageType.NORMAL, aioxmpp.MessageType.HEADLINE}
+
+#: Errors that may be gone the next time (RFC 6120 section 8.3.3); all others mean that we may not read.
+_PASSING = {
+    "internal-server-error",
+    "remote-server-not-found",
+    "remote-server-timeout",
+    "resource-constraint",
+    "recipient-unavailable",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +69,6 @@ class OmemoPep(aioxmpp.service.Service):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self._pubsub = self.dependencies[aioxmpp.PubSubClient]
-        self._tasks: set[asyncio.Task[None]] = set()
         self.inbox: asyncio.Queue[Received | OwnDevices] = asyncio.Queue(MAX_WAITING)
 
     async def device_list(self, bare_jid: str) -> tuple[int, ...]:
@@ -70,81 +77,94 @@ class OmemoPep(aioxmpp.service.Service):
         Raises UnsupportedError where the list is kept from us or malformed, UnavailableError where nobody answers,
         NetworkError when the stream is gone.
         """
-        element = await self._item(bare_jid, NODE_DEVICES)
-        if element is None:
-            return ()
-        if not isinstance(element, DeviceList):
-            raise UnsupportedError(f"the OMEMO device list of {shown(bare_jid)} is malformed")
         try:
-            return element.ids()
+            element = await self._item(bare_jid, NODE_DEVICES)
+            if element is not None and not isinstance(element, DeviceList):
+                raise RemoteProtocolError("another element")
+            return () if element is None else element.ids()
         except RemoteProtocolError as error:
             raise UnsupportedError(f"the OMEMO device list of {shown(bare_jid)} is malformed") from error
+        except StanzaError as error:
+            if error.condition in _PASSING:
+                raise
+            raise UnsupportedError(
+                f"the OMEMO device list of {shown(bare_jid)} cannot be read: {error.condition}"
+            ) from error
 
     async def bundle(self, bare_jid: str, device_id: int) -> PublicBundle | None:
-        """Return a device's public keys, None where they are not published, not readable or malformed.
-
-        Raises UnavailableError and NetworkError as `device_list` does.
-        """
+        """Return a device's public keys, None where they cannot be had or are malformed; raises NetworkError."""
         try:
             element = await self._item(bare_jid, bundle_node(device_id))
             return element.keys() if isinstance(element, Bundle) else None
-        except (UnsupportedError, RemoteProtocolError) as error:
+        except (UnavailableError, RemoteProtocolError) as error:
             _log.info("no bundle of device %d: %s", device_id, error)
             return None
 
     async def publish_device_list(self, ids: Iterable[int]) -> None:
-        """Publish our account's device list for everyone to read; raises as `device_list` does."""
+        """Publish our account's device list for everyone to read; raises UnavailableError or NetworkError."""
         await self._publish(NODE_DEVICES, DeviceList.from_ids(ids))
 
     async def publish_bundle(self, device_id: int, keys: PublicBundle) -> None:
-        """Publish our device's bundle for everyone to read; raises as `device_list` does."""
+        """Publish our device's bundle for everyone to read; raises as `publish_device_list` does."""
         await self._publish(bundle_node(device_id), Bundle.from_keys(keys))
 
     async def send(self, to: str, envelope: Envelope) -> None:
         """Send a message that holds nothing but `envelope`; raises NetworkError when the stream is gone."""
-        message = aioxmpp.Message(type_=aioxmpp.MessageType.CHAT, to=aioxmpp.JID.fromstr(to))
+        message = aioxmpp.Message(type_=aioxmpp.MessageType.CHAT, to=parsed_jid(to))
         message.xep0384_encrypted = Encrypted.from_envelope(envelope)
-        await _answered(to, self.client.send(message))
+        try:
+            await self.client.send(message)
+        except (OSError, RuntimeError):
+            raise NetworkError("connection lost before an OMEMO message went out") from None
 
     async def _item(self, bare_jid: str, node: str) -> object:
         """Return the payload of a node's last item, None where there is no node or item."""
         try:
-            request = await _answered(
-                bare_jid, self._pubsub.get_items(aioxmpp.JID.fromstr(bare_jid), node, max_items=1)
-            )
-        except UnsupportedError as error:
-            if _condition(error) == aioxmpp.ErrorCondition.ITEM_NOT_FOUND:
+            answer = await ask(self.client, pubsub.Request(pubsub.Items(node, max_items=1)), bare_jid)
+        except StanzaError as error:
+            if error.condition == "item-not-found":
                 return None
             raise
-        items = [] if request is None or request.payload is None else request.payload.items
+        if not isinstance(answer, pubsub.Request) or not isinstance(answer.payload, pubsub.Items):
+            raise RemoteProtocolError(f"{shown(bare_jid)} answered with something else than items")
+        items = answer.payload.items
         return items[-1].registered_payload if items else None
 
     async def _publish(self, node: str, payload: Any) -> None:
-        own = str(self.client.local_jid.bare())
-        options = aioxmpp.forms.Data(aioxmpp.forms.DataType.SUBMIT)
-        options.fields.append(_field("FORM_TYPE", _PUBLISH_OPTIONS, aioxmpp.forms.FieldType.HIDDEN))
-        options.fields.append(_field(_ACCESS_MODEL, "open"))
-        options.fields.append(_field("pubsub#persist_items", "true"))
-        try:
-            await _answered(own, self._pubsub.publish(None, node, payload, id_=_ITEM, publish_options=options))
-        except RuntimeError:
-            # aioxmpp's word for a server without publish-options: the node is made with the default model.
-            await _answered(own, self._pubsub.publish(None, node, payload, id_=_ITEM))
-            await self._open_node(own, node)
-        except UnsupportedError as error:
-            if _condition(error) != aioxmpp.ErrorCondition.CONFLICT:
-                raise
-            # Another client made the node with another access model, and the options are a precondition.
-            await self._open_node(own, node)
-            await _answered(own, self._pubsub.publish(None, node, payload, id_=_ITEM))
+        """Publish the only item of a node that is open to all.
 
-    async def _open_node(self, own: str, node: str) -> None:
-        form = await _answered(own, self._pubsub.get_node_config(None, node))
+        The options are a precondition: where another client made the node with another access model, the server
+        answers `conflict`, and the node is changed first (XEP-0060 section 7.1.5).
+        """
+        try:
+            await self._publish_item(node, payload, _options())
+        except StanzaError as error:
+            if error.condition != "conflict":
+                raise
+            await self._open_node(node)
+            await self._publish_item(node, payload, None)
+
+    async def _publish_item(self, node: str, payload: Any, options: Any) -> None:
+        publish = pubsub.Publish()
+        publish.node = node
+        publish.item = pubsub.Item(id_=_ITEM)
+        publish.item.registered_payload = payload
+        request = pubsub.Request(publish)
+        if options is not None:
+            request.publish_options = pubsub.PublishOptions()
+            request.publish_options.data = options
+        await ask(self.client, request, None, kind="set")
+
+    async def _open_node(self, node: str) -> None:
+        answer = await ask(self.client, pubsub.OwnerRequest(pubsub.OwnerConfigure(node=node)), None)
+        form = answer.payload.data
         form.type_ = aioxmpp.forms.DataType.SUBMIT
         for field in form.fields:
             if field.var == _ACCESS_MODEL:
                 field.values[:] = ["open"]
-        await _answered(own, self._pubsub.set_node_config(None, form, node))
+        request = pubsub.OwnerRequest(pubsub.OwnerConfigure(node=node))
+        request.payload.data = form
+        await ask(self.client, request, None, kind="set")
 
     # What arrives
 
@@ -190,50 +210,13 @@ class OmemoPep(aioxmpp.service.Service):
         except asyncio.QueueFull:
             _log.warning("dropped an OMEMO message: %d are waiting", MAX_WAITING)
 
-    @aioxmpp.service.depsignal(aioxmpp.Client, "on_stream_established")
-    def _established(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._enable_carbons())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    async def _enable_carbons(self) -> None:
-        """Ask for copies of what other clients of the account receive (XEP-0280); not every server has them."""
-        request = aioxmpp.IQ(type_=aioxmpp.IQType.SET, payload=aioxmpp.carbons.xso.Enable())
-        try:
-            await _answered(str(self.client.local_jid.bare()), self.client.send(request))
-        except JetError as error:
-            _log.info("no message carbons: %s", error)
-
-
-_CONVERSATION = {aioxmpp.MessageType.CHAT, aioxmpp.MessageType.NORMAL, aioxmpp.MessageType.HEADLINE}
-
-#: Errors that may be gone the next time.
-_PASSING = {
-    aioxmpp.ErrorCondition.REMOTE_SERVER_NOT_FOUND,
-    aioxmpp.ErrorCondition.REMOTE_SERVER_TIMEOUT,
-    aioxmpp.ErrorCondition.RESOURCE_CONSTRAINT,
-    aioxmpp.ErrorCondition.INTERNAL_SERVER_ERROR,
-}
-
-
-async def _answered(jid: str, request: Awaitable[Result]) -> Result:
-    """Wait for the answer to a request about `jid`, and tell its failures as jet's."""
-    try:
-        async with asyncio.timeout(REQUEST_S):
-            return await request
-    except TimeoutError:
-        raise UnavailableError(f"no answer about the OMEMO devices of {shown(jid)}") from None
-    except aioxmpp.errors.StanzaError as error:
-        condition = getattr(error, "condition", None)
-        kind = UnavailableError if condition in _PASSING else UnsupportedError
-        reason = "malformed answer" if condition is None else condition.value[1]
-        raise kind(f"the server refused a request about the OMEMO devices of {shown(jid)}: {reason}") from error
-    except ConnectionError as error:
-        raise NetworkError("the connection to the server was lost") from error
-
-
-def _condition(error: JetError) -> Any:
-    return getattr(error.__cause__, "condition", None)
+def _options() -> Any:
+    form = aioxmpp.forms.Data(aioxmpp.forms.DataType.SUBMIT)
+    form.fields.append(_field("FORM_TYPE", _PUBLISH_OPTIONS, aioxmpp.forms.FieldType.HIDDEN))
+    form.fields.append(_field(_ACCESS_MODEL, "open"))
+    form.fields.append(_field("pubsub#persist_items", "true"))
+    return form
 
 
 def _field(name: str, value: str, type_: Any = None) -> Any:
