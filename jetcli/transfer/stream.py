@@ -17,7 +17,7 @@ from jetcli.errors import IntegrityError, InterruptedTransferError, LocalFileErr
 from jetcli.protocol.cipher import CHUNK, ChunkedOpener, ChunkedSealer, PlainOpener, PlainSealer, stream_key
 from jetcli.protocol.model import TAG_SIZE, Cipher, TransportSecret
 from jetcli.protocol.policy import shown
-from jetcli.transfer.incoming import Incoming, broken, interrupted
+from jetcli.transfer.intake import Intake, broken, interrupted
 from jetcli.transfer.ring import Ring
 from jetcli.xmpp.channel import Channel
 
@@ -140,19 +140,19 @@ def receive_stream(
     tag or chunk; RemoteProtocolError (`media-error`) for bytes behind the last one; LocalFileError from the sink.
     """
     end = _end(size, offset, length)
-    with Incoming(channel, stop, position=offset, end=end, tail_stalled=tail_stalled) as incoming:
+    with Intake(channel, stop, position=offset, end=end, tail_stalled=tail_stalled) as intake:
         try:
             if cipher is Cipher.CHUNKED:
                 chunks = ChunkedOpener(_chunked_key(secret, transcript))
-                sha256, wire_sha256 = _receive_chunked(incoming, sink, chunks, progress, hasher=hasher), None
+                sha256, wire_sha256 = _receive_chunked(intake, sink, chunks, progress, hasher=hasher), None
             else:
                 plain = PlainOpener(secret, _known(end) - offset)
-                sha256, wire_sha256 = _receive_plain(incoming, sink, plain, progress, hasher=hasher)
+                sha256, wire_sha256 = _receive_plain(intake, sink, plain, progress, hasher=hasher)
         except IntegrityError:
-            kept = cipher is Cipher.CHUNKED and incoming.position
-            saved = f"the first {incoming.position:,} bytes are verified and kept" if kept else "nothing was saved"
+            kept = cipher is Cipher.CHUNKED and intake.position
+            saved = f"the first {intake.position:,} bytes are verified and kept" if kept else "nothing was saved"
             raise IntegrityError(f"'{name}' was altered on the way; {saved}") from None
-        return ReceivedStream(incoming.position - offset, sha256, wire_sha256)
+        return ReceivedStream(intake.position - offset, sha256, wire_sha256)
 
 
 def _end(size: int | None, offset: int, length: int | None) -> int | None:
@@ -222,57 +222,57 @@ def _read(source: FileSource, buffer: memoryview, offset: int) -> int:
 
 
 def _receive_plain(
-    incoming: Incoming, sink: FileSink, opener: PlainOpener, progress: Callable[[int], None], *, hasher: bool
+    intake: Intake, sink: FileSink, opener: PlainOpener, progress: Callable[[int], None], *, hasher: bool
 ) -> tuple[bytes | None, bytes | None]:
     """Receive in whatever pieces come; return the digests of plaintext and wire."""
     with Ring(CHUNK, hashing=hasher) as wire, Ring(CHUNK, hashing=hasher) as plain:
         while opener.missing:
             sealed, buffer = wire.take(), plain.take()
-            received = incoming.some_into(sealed, missing=opener.missing)
+            received = intake.some_into(sealed, missing=opener.missing)
             opened = opener.update_into(sealed[:received], buffer)
             sink.write(buffer[:opened])
             wire.give(sealed, received)
             plain.give(buffer, opened)
-            incoming.position += opened
-            progress(incoming.position)
-        incoming.finish()
+            intake.position += opened
+            progress(intake.position)
+        intake.finish()
         opener.finish()
         return plain.digest(), wire.digest()
 
 
 def _receive_chunked(
-    incoming: Incoming, sink: FileSink, opener: ChunkedOpener, progress: Callable[[int], None], *, hasher: bool
+    intake: Intake, sink: FileSink, opener: ChunkedOpener, progress: Callable[[int], None], *, hasher: bool
 ) -> bytes | None:
     """Receive chunk by chunk; return the digest of the plaintext."""
     wire = memoryview(bytearray(CHUNK + TAG_SIZE))
     with Ring(CHUNK, hashing=hasher) as ring:
         while not opener.finished:
             buffer = ring.take()
-            opened = _open_chunk(incoming, opener, wire, buffer)
+            opened = _open_chunk(intake, opener, wire, buffer)
             sink.write(buffer[:opened])
             ring.give(buffer, opened)
-            incoming.position += opened
-            progress(incoming.position)
-        incoming.finish()
+            intake.position += opened
+            progress(intake.position)
+        intake.finish()
         return ring.digest()
 
 
-def _open_chunk(incoming: Incoming, opener: ChunkedOpener, wire: memoryview, buffer: memoryview) -> int:
+def _open_chunk(intake: Intake, opener: ChunkedOpener, wire: memoryview, buffer: memoryview) -> int:
     """Receive one chunk into `wire` and open it into `buffer`; return how many plaintext bytes there are."""
-    left = None if incoming.end is None else incoming.end - incoming.position
+    left = None if intake.end is None else intake.end - intake.position
     wanted = TAG_SIZE + (CHUNK if left is None else min(CHUNK, left))
-    received = incoming.chunk_into(wire[:wanted])
+    received = intake.chunk_into(wire[:wanted])
     short = received < wanted
     if short and (left is not None or received < TAG_SIZE):
-        raise _cut(incoming, received)
+        raise _cut(intake, received)
     final = (short or None) if left is None else left <= CHUNK
     try:
         return opener.open_into(wire[:received], buffer, final=final)
     except IntegrityError:
         if short:  # In a stream of unknown length, a chunk that was cut looks like one that was altered.
-            raise _cut(incoming, received) from None
+            raise _cut(intake, received) from None
         raise
 
 
-def _cut(incoming: Incoming, received: int) -> InterruptedTransferError:
-    return interrupted("connection lost", incoming.position + max(received - TAG_SIZE, 0), incoming.end)
+def _cut(intake: Intake, received: int) -> InterruptedTransferError:
+    return interrupted("connection lost", intake.position + max(received - TAG_SIZE, 0), intake.end)
