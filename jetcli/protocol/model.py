@@ -142,6 +142,14 @@ class CandidateType(StrEnum):
         return {"direct": 126, "assisted": 120, "tunnel": 110, "proxy": 10}[self.value]
 
 
+class PathKind(StrEnum):
+    """How the bytes travel: straight, through a SOCKS5 proxy, or inside the XMPP streams."""
+
+    DIRECT = "s5b-direct"
+    PROXY = "s5b-proxy"
+    INBAND = "ibb"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One address where a bytestream may be reached (XEP-0260 section 2.2)."""
@@ -283,11 +291,12 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class TransportInfo:
-    """transport-info for a SOCKS5 transport; `transport_sid` names the bytestream."""
+    """transport-info for a SOCKS5 transport; `transport_sid` names the bytestream, the rest the content."""
 
     sid: str
-    content_creator: str
-    content_name: str
+    creator: str
+    name: str
+    senders: str | None
     transport_sid: str
     note: TransportNote
 
@@ -318,12 +327,12 @@ class TransportReject:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """session-info. `content_creator` and `content_name` are None where the note has none."""
+    """session-info. `creator` and `name` name the content; they are None where the note has none."""
 
     sid: str
     note: SessionNote
-    content_creator: str | None = None
-    content_name: str | None = None
+    creator: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -381,7 +381,8 @@ class Session:
         return Content(self.offer.creator, self.offer.name, self.offer.senders, transport=transport)
 
     def _tell(self, note: TransportNote) -> Send:
-        return Send(TransportInfo(self.sid, self.offer.creator, self.offer.name, self._socks5_sid(), note))
+        offer = self.offer
+        return Send(TransportInfo(self.sid, offer.creator, offer.name, offer.senders, self._socks5_sid(), note))
 
     def _on_socks5(self) -> bool:
         return isinstance(self._ours if self.initiator else self._theirs, Socks5Transport)

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from jetcli.errors import JetError
-from jetcli.protocol.model import Trust
+from jetcli.protocol.model import PathKind, Trust
 
-#: How the bytes travel: straight, through a SOCKS5 proxy, or inside the XMPP streams.
-PathKind = Literal["s5b-direct", "s5b-proxy", "ibb"]
 Direction = Literal["send", "receive"]
 Verification = Literal["chunks", "tag", "tag+checksum", "chunks+checksum"]
 

@@ -27,10 +27,11 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """Options of `jet send`. `name` renames a single file on the wire."""
+    """Options of `jet send`. `name` renames a single file on the wire; `wait_s` waits for a peer that is offline."""
 
     network: Network = field(default_factory=Network)
     name: str | None = None
+    wait_s: float = 0.0
     checksum: bool = False
     dry_run: bool = False
 

@@ -1,0 +1,111 @@
+"""What an offer looks like: how jet writes one, and what it demands of one that arrives.
+
+An offer is the content of a session-initiate. Judging it is pure: size and encryption are looked at here, before the
+envelope is opened and before anyone is asked; the name is judged by `jetcli.protocol.policy.local_name`.
+"""
+
+from dataclasses import dataclass
+
+from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
+from jetcli.protocol.model import (
+    NS_OMEMO,
+    Cipher,
+    Content,
+    Envelope,
+    FileDescription,
+    InbandTransport,
+    Initiate,
+    Range,
+    Security,
+    Socks5Transport,
+    Transport,
+    UnknownTransport,
+)
+from jetcli.protocol.policy import shown
+from jetcli.protocol.quirks import Abilities
+
+
+def cipher_for(abilities: Abilities) -> Cipher:
+    """Return the cipher to offer: the chunked one between jets, the plain one of XEP-0396 to everyone else."""
+    return Cipher.CHUNKED if abilities.chunked else Cipher.AES_128_GCM
+
+
+def file_offer(
+    name: str, description: FileDescription, transport: Transport, cipher: Cipher, envelope: Envelope
+) -> Content:
+    """Return the content that offers a file in the shape that every known client accepts.
+
+    `name` is the content's; `security@name` repeats it, and the cipher's URI goes without `:0` (Conversations).
+    """
+    security = Security(name, cipher.value, NS_OMEMO, envelope)
+    return Content("initiator", name, "initiator", description, transport, security)
+
+
+def acceptance(offer: Content, transport: Transport) -> Content:
+    """Return the content that accepts `offer`: clients need description, transport and `senders` repeated."""
+    description = offer.description
+    assert description is not None, "a judged offer describes its file"
+    repeated = FileDescription(
+        name=description.name,
+        size=description.size,
+        media_type=description.media_type,
+        desc=description.desc,
+        range=Range() if description.range is not None else None,
+        hash_used=description.hash_used,
+    )
+    return Content(offer.creator, offer.name, "initiator", repeated, transport)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedOffer:
+    """An offer that can be used: its file, cipher, envelope and transport are there and make sense."""
+
+    content: Content
+    file: FileDescription
+    cipher: Cipher
+    envelope: Envelope
+    transport: Socks5Transport | InbandTransport
+
+    @property
+    def promises_checksum(self) -> bool:
+        """Whether the sender said that a whole-file checksum will follow (XEP-0234 section 8.3)."""
+        return self.file.hash_used is not None
+
+
+def judge(content: Content) -> JudgedOffer:
+    """Check the peer's offer and return its parts.
+
+    Raises RemoteProtocolError where a part is missing or wrong, TrustError where it is not encrypted in a way that jet
+    can use (XEP-0391 section 7: never fall back to plaintext), UnsupportedError for a transport that jet does not know.
+    """
+    file = content.description
+    if file is None or content.senders not in {None, "initiator", "both"}:
+        raise RemoteProtocolError("the peer offered something that is no file", condition="unsupported-applications")
+    name = shown(file.name or "")
+    cipher, envelope = _security(content.security, name)
+    if file.bad_number is not None or (file.size is None and cipher is not Cipher.CHUNKED):
+        raise RemoteProtocolError(f"the offer of '{name}' has no valid size", condition="failed-application")
+    if content.transport is None:
+        raise RemoteProtocolError("the offer has no transport", condition="bad-request")
+    if isinstance(content.transport, UnknownTransport):
+        raise UnsupportedError(f"the peer offered '{name}' over {shown(content.transport.namespace)}")
+    return JudgedOffer(content, file, cipher, envelope, content.transport)
+
+
+def _security(security: Security | None, name: str) -> tuple[Cipher, Envelope]:
+    if security is None:
+        raise TrustError(f"the peer offered '{name}' without encryption; refused")
+    cipher = Cipher.named(security.cipher)
+    if cipher is None:
+        raise TrustError(f"the peer offered '{name}' under an unsupported cipher; refused")
+    if security.type != NS_OMEMO or security.envelope is None:
+        raise TrustError(f"the peer offered '{name}' in an envelope that jet cannot open; refused")
+    return cipher, security.envelope
+
+
+def yields(ours: Initiate, our_jid: str, theirs: Initiate, their_jid: str) -> bool:
+    """Say whether our pending offer gives way to the peer's offer of the same file (XEP-0166 section 7.2.16).
+
+    The lower session id wins, compared as bytes; of two equal ids, the lower full JID.
+    """
+    return (ours.sid.encode(), our_jid.encode()) > (theirs.sid.encode(), their_jid.encode())

@@ -1,0 +1,135 @@
+"""What each known client does differently, and how it is recognised.
+
+The only place where a client's name decides anything. A client is recognised by the identity of its disco#info result;
+whoever is not recognised is treated as the specifications say, with the tolerance that costs nothing.
+"""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from jetcli.protocol.model import (
+    NS_BYTESTREAMS,
+    NS_CHUNKED,
+    NS_FILE_TRANSFER,
+    NS_HASH_SHA256,
+    NS_HASHES,
+    NS_INBAND,
+    NS_INBAND_TRANSPORT,
+    NS_JET,
+    NS_JET_OMEMO,
+    NS_JINGLE,
+    NS_OMEMO,
+    NS_RESUME,
+    NS_SOCKS5_TRANSPORT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """How to talk to one client; the defaults are what the specifications say.
+
+    `blank_payload`: its OMEMO library keeps the IV of an envelope only beside a `<payload/>`.
+    `hex_checksum`: it compares a checksum only when the base64 holds hex text.
+    `inband`: an in-band transfer can reach it.
+    `seq_modulo`: where its in-band sequence numbers start again.
+    `compatible`: its `urn:xmpp:jingle:jet-omemo:0` means what XEP-0396 says; if not, `note` says why.
+    """
+
+    client: str = ""
+    blank_payload: bool = False
+    hex_checksum: bool = False
+    inband: bool = True
+    seq_modulo: int = 65536
+    compatible: bool = True
+    note: str = ""
+
+
+_KNOWN = (
+    # Acknowledges every in-band block and then marks the file failed; rejects a replaced transport (Dino 0.4.2).
+    Quirks("Dino", inband=False, note="no in-band transfers; files of 5 MB and more wait for a click"),
+    # Replaces the IV of an envelope without payload by a random one; decodes checksums as text (Libervia 0.9).
+    Quirks("Libervia", blank_payload=True, hex_checksum=True, seq_modulo=65535),
+    Quirks("Conversations"),
+    # Sends key and IV as the text of an OMEMO message, which is not XEP-0396.
+    Quirks("aTalk", compatible=False, note="its encrypted transfers do not follow XEP-0396"),
+)
+
+
+def quirks_of(client_name: str | None) -> Quirks:
+    """Return how to talk to the client whose disco#info identity has this name."""
+    name = (client_name or "").casefold()
+    for known in _KNOWN:
+        if name.startswith(known.client.casefold()):
+            return known
+    return Quirks(client=client_name or "")
+
+
+#: What a client must advertise to receive an encrypted file, with the short names shown in a refusal.
+NEEDED = {
+    NS_JINGLE: "jingle",
+    NS_FILE_TRANSFER: "jingle:file-transfer",
+    NS_JET: "jingle:jet",
+    NS_JET_OMEMO: "jingle:jet-omemo",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the client behind one full JID can do, read from its disco#info features."""
+
+    missing: tuple[str, ...]
+    socks5: bool
+    inband: bool
+    chunked: bool
+    resumes: bool
+    quirks: Quirks
+
+    @property
+    def receives(self) -> bool:
+        """Whether an encrypted file can be sent to it."""
+        return not self.why_not
+
+    @property
+    def why_not(self) -> str:
+        """Why nothing can be sent to it, or an empty text."""
+        if self.missing:
+            return f"missing {', '.join(self.missing)}"
+        if not self.quirks.compatible:
+            return self.quirks.note
+        if not (self.socks5 or self.inband):
+            return "no transport that jet speaks"
+        return ""
+
+
+def abilities(features: AbstractSet[str], client_name: str | None) -> Abilities:
+    """Judge the disco#info features of a client."""
+    quirks = quirks_of(client_name)
+    inband = NS_INBAND_TRANSPORT in features and quirks.inband
+    return Abilities(
+        missing=tuple(short for feature, short in NEEDED.items() if feature not in features),
+        socks5=NS_SOCKS5_TRANSPORT in features,
+        inband=inband,
+        chunked=NS_CHUNKED in features,
+        resumes=NS_RESUME in features,
+        quirks=quirks,
+    )
+
+
+#: What every jet advertises; one that only sends leaves out what says that it receives files.
+SENDING = (
+    NS_JINGLE,
+    NS_SOCKS5_TRANSPORT,
+    NS_INBAND_TRANSPORT,
+    NS_INBAND,
+    NS_BYTESTREAMS,
+    f"{NS_OMEMO}.devicelist+notify",
+)
+RECEIVING = (
+    *SENDING,
+    NS_FILE_TRANSFER,
+    NS_JET,
+    NS_JET_OMEMO,
+    NS_HASHES,
+    NS_HASH_SHA256,
+    NS_CHUNKED,
+)

@@ -1,0 +1,239 @@
+"""The account: logging in for the first time, and being online with everything that a transfer needs.
+
+`Online` is put together here once and handed around: connection, discovery, OMEMO device, Jingle sessions, records and
+worker threads. It owns the order in which they start and stop.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from jetcli.protocol.effects import Limits
+from jetcli.protocol.model import Device
+from jetcli.protocol.quirks import RECEIVING, SENDING, quirks_of
+from jetcli.state.config import Account
+from jetcli.state.locks import account_lock
+from jetcli.state.seen import ChunkedPeers, ScramSeen, SeenEnvelopes
+from jetcli.state.store import KeyValues, Store
+from jetcli.state.transfers import Transfers
+from jetcli.state.trust import TrustBook, TrustPolicy
+from jetcli.transfer.events import Connected, Detail, Listener, NewDevice, Phase
+from jetcli.transfer.options import Network
+from jetcli.xmpp import socks5
+from jetcli.xmpp.account import AccountSettings
+from jetcli.xmpp.candidates import Reach
+from jetcli.xmpp.connection import Connection, Presence, new_resource
+from jetcli.xmpp.discovery import Discovery
+from jetcli.xmpp.inband import InbandService
+from jetcli.xmpp.jingle import JingleService, Terms
+from jetcli.xmpp.negotiation import Negotiation
+from jetcli.xmpp.omemo import Omemo, fingerprint
+from jetcli.xmpp.registration import register_account
+
+#: More streams than this share the machine worse than they queue (design: control on asyncio, data on threads).
+WORKERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An account with the password that opens it, and the directory of its state."""
+
+    account: Account
+    directory: Path
+    password: str = field(repr=False)
+    trust: TrustPolicy = "btbv"
+
+    def settings(self, scram_used: bool) -> AccountSettings:
+        """Return how to log in; PLAIN is out of the question once SCRAM was used."""
+        account = self.account
+        return AccountSettings(
+            account.jid,
+            self.password,
+            server=account.server,
+            direct_tls=account.direct_tls,
+            ca_file=account.ca_file,
+            pin=account.pin,
+            allow_plain=account.allow_plain,
+            scram_used_before=scram_used,
+        )
+
+
+async def login(credentials: Credentials, *, register: bool, command: str, emit: Listener) -> None:
+    """Check that the account can be used, making it first when `register`; publish our OMEMO device.
+
+    Raises AuthError, NetworkError and SetupError as the server answers. Nothing is written to the configuration.
+    """
+    if register:
+        emit(Phase("making the account"))
+        await register_account(credentials.settings(scram_used=False))
+    async with await Online.open(credentials, Network(), receiving=False, command=command, emit=emit):
+        pass
+
+
+class Online:
+    """An account that is online; close it, or use it as a context manager.
+
+    `emit` hears of everything worth telling. `device` is our OMEMO device.
+    """
+
+    connection: Connection
+    discovery: Discovery
+    omemo: Omemo
+    jingle: JingleService
+    inband: InbandService
+
+    def __init__(self, credentials: Credentials, network: Network, store: Store, emit: Listener) -> None:
+        self.emit = emit
+        self.network = network
+        self.transfers = Transfers(store)
+        self.seen_envelopes = SeenEnvelopes(store)
+        self.chunked_peers = ChunkedPeers(store)
+        self.trust = TrustBook(store, credentials.trust)
+        self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="jet-stream")
+        self.bare_jid = credentials.account.jid
+        self.on_offer: Callable[[Negotiation], None] | None = None
+        self._store = store
+        self._stack = AsyncExitStack()
+        self._early: list[Negotiation] = []
+        self._proxies: asyncio.Task[tuple[socks5.StreamHost, ...]] | None = None
+
+    @classmethod
+    async def open(
+        cls, credentials: Credentials, network: Network, *, receiving: bool, command: str, emit: Listener
+    ) -> Self:
+        """Go online; `command` names us to another jet that waits for the account's lock.
+
+        Raises AuthError, NetworkError, SetupError, UnsupportedError and UnavailableError.
+        """
+        store = Store.open(credentials.directory)
+        self = cls(credentials, network, store, emit)
+        self._stack.callback(store.close)
+        self._stack.callback(self.pool.shutdown)
+        try:
+            await self._start(credentials, receiving=receiving, command=command)
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def _start(self, credentials: Credentials, *, receiving: bool, command: str) -> None:
+        scram = ScramSeen(self._store)
+        settings = credentials.settings(scram.known())
+        self.emit(Phase(f"connecting to {settings.domain}"))
+
+        def setup(client: object) -> None:
+            self.discovery = Discovery(client, RECEIVING if receiving else SENDING)
+            self.inband = InbandService(client)
+            self.jingle = JingleService(
+                client,
+                inband=self.inband,
+                terms_of=self.terms,
+                told=lambda text: self.emit(Detail(text)),
+                on_offer=self._offered if receiving else None,
+            )
+
+        self.connection = await Connection.open(
+            settings,
+            resource=new_resource(random.SystemRandom()),
+            presence=Presence(show_xa=not receiving),
+            setup=setup,
+        )
+        self._stack.push_async_callback(self.connection.close)
+        self._proxies = asyncio.create_task(self._find_proxies())
+        if (self.connection.mechanism or "").startswith("SCRAM"):
+            scram.remember(time.time())
+        self.omemo = await Omemo.start(
+            self.connection.client,
+            KeyValues(self._store),
+            self.trust,
+            lambda: account_lock(credentials.directory, "omemo", command=command),
+        )
+        self.omemo.on_new_device = self._new_device
+        self._stack.push_async_callback(self.omemo.close)
+        self._stack.push_async_callback(self.jingle.close)
+        self.emit(Connected(self.connection.jid, settings.domain))
+
+    async def close(self) -> None:
+        """End every session, then everything else, in the opposite order of the start."""
+        if self._proxies is not None:
+            self._proxies.cancel()
+        await self._stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def jid(self) -> str:
+        """Our full JID."""
+        return self.connection.jid
+
+    @property
+    def device(self) -> Device:
+        """Our OMEMO device."""
+        return self.omemo.own_device
+
+    def listen(self, on_offer: Callable[[Negotiation], None]) -> None:
+        """Hand every offer to `on_offer` from now on, first those that came before anyone listened."""
+        self.on_offer = on_offer
+        early, self._early = self._early, []
+        for negotiation in early:
+            on_offer(negotiation)
+
+    def _offered(self, negotiation: Negotiation) -> None:
+        if self.on_offer is None:
+            self._early.append(negotiation)
+        else:
+            self.on_offer(negotiation)
+
+    def _new_device(self, device: Device) -> None:
+        self.emit(NewDevice(device.jid, device.device_id, fingerprint(device.identity_key)))
+
+    # Ways to the peer.
+
+    def terms(self, peer: str, client_name: str | None = None) -> Terms:
+        """Return what holds for a session with `peer` (full JID), whose client may be known by its name."""
+        network, quirks = self.network, quirks_of(client_name)
+        hosts = socks5.own_addresses(loopback=network.loopback) if network.path in {"auto", "direct"} else ()
+        reach = Reach(
+            direct=network.path in {"auto", "direct"},
+            proxy=network.path in {"auto", "relay"},
+            hosts=tuple(hosts),
+            on_link=tuple(socks5.networks_on_link()),
+            loopback=network.loopback,
+            listen_port=network.listen,
+            advertised=network.advertise,
+            trusted_domains=frozenset({_domain(self.bare_jid), _domain(peer)}),
+        )
+        return Terms(
+            reach,
+            inband=network.path in {"auto", "ibb"} and quirks.inband,
+            seq_modulo=quirks.seq_modulo,
+            limits=Limits(acceptance_s=network.acceptance_s, candidates_s=network.candidates_s),
+        )
+
+    async def proxies(self) -> tuple[socks5.StreamHost, ...]:
+        """Return the SOCKS5 proxies of our own server; they were looked for while we logged in."""
+        assert self._proxies is not None, "asked only while online"
+        return await self._proxies
+
+    async def _find_proxies(self) -> tuple[socks5.StreamHost, ...]:
+        if self.network.path not in {"auto", "relay"}:
+            return ()
+        proxy = await self.discovery.proxy()
+        return (proxy,) if proxy else ()
+
+
+def _domain(jid: str) -> str:
+    return jid.partition("/")[0].rpartition("@")[2]

@@ -1,0 +1,111 @@
+"""Whether an offer is taken at all: who may send, under what name, how much, sealed by which device.
+
+The order is the protection: the sender is judged first, then the shape of the offer, name and size, and only then is
+the envelope opened. Nothing is asked of a person, written or dialled here.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from jetcli.errors import DeclinedError, RemoteProtocolError, TrustError
+from jetcli.files.sink import check_space
+from jetcli.protocol.model import Cipher, OpenedEnvelope, TransportSecret, Trust
+from jetcli.protocol.offer import JudgedOffer, judge
+from jetcli.protocol.policy import GCM_LIMIT, local_name, offered_size, shown, shown_size
+from jetcli.transfer.account import Online
+from jetcli.transfer.options import ReceiveOptions
+from jetcli.xmpp.negotiation import Negotiation
+
+ANYONE = "anyone"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An offer that may be asked about or accepted: `name` is a safe local name inside `directory`."""
+
+    offer: JudgedOffer
+    directory: Path
+    name: str
+    size: int | None
+    secret: TransportSecret
+    opened: OpenedEnvelope
+
+    @property
+    def between_jets(self) -> bool:
+        """Whether the stream is chunked, which only jets do."""
+        return self.offer.cipher is Cipher.CHUNKED
+
+
+def may_send(online: Online, options: ReceiveOptions, bare_jid: str) -> bool:
+    """Say whether offers of `bare_jid` are looked at (design: who may send to us).
+
+    `--from` alone decides where it is given. Otherwise: contacts, our own account, and who has a verified device.
+    """
+    if options.senders and not options.accept_all:
+        return ANYONE in options.senders or bare_jid in options.senders
+    if ANYONE in options.senders or bare_jid in options.senders or bare_jid == online.bare_jid:
+        return True
+    verified = any(key.trust is Trust.VERIFIED for key in online.trust.keys(bare_jid))
+    return verified or online.discovery.is_contact(bare_jid)
+
+
+def stranger(bare_jid: str) -> DeclinedError:
+    """Return the refusal of someone who may not send."""
+    return DeclinedError(
+        f"declined an offer of {shown(bare_jid)}, who is no contact", hint=f"jet receive --from {shown(bare_jid)}"
+    )
+
+
+async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiation) -> Admitted:
+    """Judge an offer of someone who may send, and open its envelope.
+
+    Raises RemoteProtocolError (shape, name, size), LocalFileError (space), DeclinedError (too large), UnsupportedError
+    (transport) and TrustError (encryption, device, downgrade).
+    """
+    offer = judge(negotiation.session.offer)
+    size = offered_size(offer.file, may_be_unknown=offer.cipher is Cipher.CHUNKED)
+    directory, name = _place(options, offer)
+    _judge_size(options, directory, size, shown(offer.file.name or ""), offer.cipher)
+    peer = negotiation.session.peer
+    try:
+        opened = await online.omemo.open(offer.envelope, peer)
+        secret = opened.secret(offer.cipher)
+    except ValueError as error:
+        raise RemoteProtocolError(f"the offer's envelope does not fit its cipher: {error}") from None
+    _refuse_replay(online, opened)
+    _refuse_downgrade(online, opened, offer.cipher, peer)
+    return Admitted(offer, directory, name, size, secret, opened)
+
+
+def _place(options: ReceiveOptions, offer: JudgedOffer) -> tuple[Path, str]:
+    """Return the directory and the name for the file; `-o` replaces the peer's name whatever that is."""
+    if options.output is not None:
+        return options.output.parent, options.output.name
+    return options.directory, local_name(offer.file.name, allow_hidden=options.allow_hidden)
+
+
+def _judge_size(options: ReceiveOptions, directory: Path, size: int | None, name: str, cipher: Cipher) -> None:
+    if size is None:
+        return
+    if cipher is not Cipher.CHUNKED and size > GCM_LIMIT:
+        raise RemoteProtocolError(f"'{name}' is larger than its cipher allows", condition="failed-application")
+    if options.max_size is not None and size > options.max_size:
+        raise DeclinedError(f"'{name}' is larger than --max-size ({shown_size(size)})")
+    check_space(directory, size)
+
+
+def _refuse_replay(online: Online, opened: OpenedEnvelope) -> None:
+    if not online.seen_envelopes.first_time(opened.device.identity_key, opened.iv, time.time()):
+        raise TrustError("the offer repeats an envelope that was used before; refused")
+
+
+def _refuse_downgrade(online: Online, opened: OpenedEnvelope, cipher: Cipher, peer: str) -> None:
+    key = opened.device.identity_key
+    if cipher is Cipher.CHUNKED:
+        online.chunked_peers.remember(key, time.time())
+    elif online.chunked_peers.knows(key):
+        raise TrustError(
+            f"{shown(peer)} used a jet before and offers a weaker stream now; refused",
+            hint="if that device changed its client, let it log in anew with  jet login",
+        )

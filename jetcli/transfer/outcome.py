@@ -1,0 +1,106 @@
+"""What an end means: a session's end as the error that the user sees, and an error as the reason that the peer hears.
+
+Pure. The two directions are kept side by side because they must agree: what one jet says, the other must understand.
+"""
+
+from jetcli.errors import (
+    DeclinedError,
+    IntegrityError,
+    InterruptedTransferError,
+    JetError,
+    LocalFileError,
+    NetworkError,
+    NotResumableError,
+    RemoteProtocolError,
+    TrustError,
+    UnavailableError,
+    UnsupportedError,
+)
+from jetcli.protocol.effects import Ended
+from jetcli.protocol.model import Reason
+from jetcli.protocol.policy import shown
+
+#: Jingle conditions (XEP-0166 section 7.4) that a RemoteProtocolError may ask for by name.
+_JINGLE_CONDITIONS = frozenset(
+    {
+        "failed-application",
+        "failed-transport",
+        "general-error",
+        "incompatible-parameters",
+        "media-error",
+        "security-error",
+        "unsupported-applications",
+        "unsupported-transports",
+    }
+)
+
+
+def reason_for(error: JetError) -> Reason:
+    """Return what the peer hears of a failure on our side; never a path or a detail of this machine."""
+    match error:
+        case DeclinedError():
+            return Reason("decline", error.message)
+        case TrustError() | IntegrityError():
+            return Reason("security-error", error.message)
+        case RemoteProtocolError() if error.condition in _JINGLE_CONDITIONS:
+            return Reason(error.condition, error.message)
+        case UnsupportedError():
+            return Reason("unsupported-transports")
+        case LocalFileError():
+            return Reason("media-error", "the file cannot be read or stored at this end")
+        case InterruptedTransferError() | NetworkError():
+            return Reason("connectivity-error")
+        case _:
+            return Reason("failed-application")
+
+
+def failure_of(end: Ended, peer: str, name: str, *, flowing: bool) -> JetError:
+    """Return the error of a session that ended before `name` was done; both texts are ready to be shown.
+
+    `flowing` says whether bytes had moved: what was a refusal before is an interruption after.
+    """
+    if end.error is not None:
+        return end.error
+    if end.refusal is not None:
+        return _refused(end.refusal, peer, name)
+    told = f": {shown(end.reason.text)}" if end.reason.text else ""
+    match end.reason.condition:
+        case "decline" | "busy":
+            return DeclinedError(f"{peer} declined '{name}'{told}")
+        case "security-error" if flowing:
+            return IntegrityError(f"{peer} received '{name}' altered and refused it{told}")
+        case "security-error":
+            return TrustError(f"{peer} could not use the encryption of '{name}'{told}")
+        case "unsupported-transports" | "unsupported-applications" | "incompatible-parameters":
+            return UnsupportedError(f"{peer} cannot receive '{name}'{told}")
+        case "failed-application" if end.reason.application == "file-not-available":
+            return NotResumableError(f"{peer} has no file '{name}' for us")
+        case "failed-application" if not flowing:
+            return UnsupportedError(f"{peer} refused the offer of '{name}'{told}")
+        case "media-error" if not flowing:
+            return DeclinedError(f"{peer} cannot store '{name}'{told}")
+        case _ if flowing:
+            return InterruptedTransferError(f"{peer} ended the transfer of '{name}' ({_worded(end.reason)}){told}")
+        case "connectivity-error" | "failed-transport":
+            return NetworkError(f"no usable connection to {peer}{told}")
+        case "cancel" | "timeout" | "expired" | "gone":
+            return UnavailableError(f"{peer} withdrew from '{name}' ({_worded(end.reason)}){told}")
+        case _:
+            return UnavailableError(f"{peer} refused '{name}' ({_worded(end.reason)}){told}")
+
+
+def _worded(reason: Reason) -> str:
+    return shown(reason.condition.replace("-", " "), 40)
+
+
+def _refused(condition: str, peer: str, name: str) -> JetError:
+    """Return the error of an offer that was answered with a stanza error."""
+    if condition in {"not-acceptable", "not-authorized", "forbidden"}:
+        return TrustError(
+            f"{peer} could not open the encryption of '{name}'", hint="write each other an encrypted message first"
+        )
+    if condition in {"feature-not-implemented", "bad-request"}:
+        return UnsupportedError(f"{peer} did not understand the offer of '{name}'", hint=f"jet caps {peer}")
+    if condition == "resource-constraint":
+        return UnavailableError(f"{peer} is busy with other transfers", hint="try again in a minute")
+    return UnavailableError(f"{peer} is not online any more ({shown(condition.replace('-', ' '), 40)})")

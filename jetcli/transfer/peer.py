@@ -1,0 +1,153 @@
+"""The other side: which of a contact's devices can take part in a transfer, and why the others cannot."""
+
+import asyncio
+from dataclasses import dataclass
+
+from jetcli.errors import JetError, UnavailableError, UnsupportedError, UsageError
+from jetcli.protocol.model import Device, Trust
+from jetcli.protocol.policy import shown
+from jetcli.protocol.quirks import Abilities, abilities
+from jetcli.transfer.account import Online
+from jetcli.transfer.events import Detail, Phase
+
+#: A resource that was killed stays "available" for minutes: it is asked, and passed over when it does not answer.
+GHOST_S = 5.0
+#: Presence follows the login within tenths of a second where a contact is online at all.
+PRESENCE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One resource of the other side; `jid` is full."""
+
+    jid: str
+    bare_jid: str
+    client: str
+    abilities: Abilities
+
+    @property
+    def quality(self) -> tuple[bool, bool]:
+        """Sorts peers: those that can receive first, and jets before others."""
+        return self.abilities.receives, self.abilities.chunked
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A line of `jet caps`: what one resource of a contact can do; `why_not` is empty where a send would work."""
+
+    jid: str
+    client: str
+    receives: bool
+    jet_omemo: bool
+    resumes: bool
+    streams: bool
+    paths: tuple[str, ...]
+    trust: str
+    why_not: str
+    note: str = ""
+
+
+async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
+    """Return the resource of `to` (bare or full JID) that a file is best sent to.
+
+    Raises UnavailableError where none is online within `wait_s`, or where we cannot see whether one is; UnsupportedError
+    where none can receive; UsageError for this very client.
+    """
+    if to == online.jid:
+        raise UsageError("cannot send to this very client")
+    bare_jid = to.partition("/")[0]
+    peers = await _answering(online, bare_jid, await _resources(online, to, wait_s))
+    if not peers:
+        raise UnavailableError(f"{shown(to)} is not online", hint=f"jet send --wait 1h FILE {shown(bare_jid)}")
+    best = max(peers, key=lambda peer: peer.quality)
+    if not best.abilities.receives:
+        raise UnsupportedError(
+            f"{shown(best.jid)} cannot receive encrypted transfers ({best.abilities.why_not})",
+            hint=f"jet caps {shown(bare_jid)}",
+        )
+    return best
+
+
+async def _resources(online: Online, to: str, wait_s: float) -> tuple[str, ...]:
+    """Return the full JIDs to ask, best priority first."""
+    bare_jid, _, resource = to.partition("/")
+    if resource:
+        return (to,)
+    if bare_jid != online.bare_jid and not await online.discovery.sees(bare_jid):
+        raise UnavailableError(
+            f"{shown(bare_jid)} is no contact of yours, so its devices cannot be seen",
+            hint=f"use the full address that jet receive shows there ({shown(bare_jid)}/jet...), or add each other as"
+            " contacts in a chat client",
+        )
+    online.emit(Phase(f"looking for {shown(bare_jid)}"))
+    await online.discovery.wait_for_presence(bare_jid, max(PRESENCE_S, wait_s))
+    return tuple(r.jid for r in online.discovery.resources(bare_jid) if r.jid != online.jid)
+
+
+async def _answering(online: Online, bare_jid: str, resources: tuple[str, ...]) -> list[Peer]:
+    """Ask every resource at once what it can do; the order stays, and those that do not answer are left out."""
+    answers = await asyncio.gather(*(_ask(online, bare_jid, jid) for jid in resources))
+    return [peer for peer in answers if peer is not None]
+
+
+async def _ask(online: Online, bare_jid: str, jid: str) -> Peer | None:
+    try:
+        info = await online.discovery.peer_info(jid, GHOST_S)
+    except JetError as error:
+        online.emit(Detail(f"{shown(jid)} passed over: {error.message}"))
+        return None
+    return Peer(jid, bare_jid, info.client_name or "", abilities(info.features, info.client_name))
+
+
+async def capabilities(online: Online, jid: str) -> list[DeviceRow]:
+    """Return what each online resource of `jid` can do, the one that a file would be sent to first.
+
+    Raises UnavailableError where none is online.
+    """
+    bare_jid = jid.partition("/")[0]
+    peers, devices = await asyncio.gather(_all_peers(online, bare_jid, jid), _devices(online, bare_jid))
+    trust = _summary(devices)
+    ordered = sorted(peers, key=lambda peer: peer.quality, reverse=True)
+    return [_row(peer, trust) for peer in ordered]
+
+
+async def _all_peers(online: Online, bare_jid: str, jid: str) -> list[Peer]:
+    peers = await _answering(online, bare_jid, await _resources(online, jid, 0.0))
+    if not peers:
+        raise UnavailableError(f"{shown(jid)} is not online")
+    return peers
+
+
+async def _devices(online: Online, bare_jid: str) -> tuple[Device, ...]:
+    try:
+        return await online.omemo.devices(bare_jid)
+    except UnsupportedError:
+        return ()
+
+
+def _summary(devices: tuple[Device, ...]) -> str:
+    """Say how far the account's OMEMO devices are trusted: a resource does not tell which of them it is."""
+    levels = {device.trust for device in devices}
+    if not devices:
+        return "no keys"
+    if Trust.VERIFIED in levels:
+        return "verified"
+    return "new key" if levels == {Trust.UNDECIDED} else "btbv"
+
+
+def _row(peer: Peer, trust: str) -> DeviceRow:
+    able = peer.abilities
+    why_not = able.why_not or ("has published no OMEMO device" if trust == "no keys" else "")
+    paths = (("direct", "relay") if able.socks5 else ()) + (("ibb",) if able.inband else ())
+    return DeviceRow(
+        jid=peer.jid,
+        client=shown(peer.client) or "unknown",
+        receives=not why_not,
+        jet_omemo=not able.missing,
+        resumes=able.resumes,
+        streams=able.chunked,
+        paths=paths,
+        trust=trust,
+        why_not=why_not,
+        note=able.quirks.note,
+    )

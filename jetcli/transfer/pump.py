@@ -1,0 +1,63 @@
+"""One worker thread under the event loop: started, watched, and stopped without leaving anything behind.
+
+The thread counts bytes in a plain attribute; the loop looks at it four times a second. No chunk wakes the loop.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from jetcli.protocol.effects import Ended
+from jetcli.xmpp.channel import Channel
+
+T = TypeVar("T")
+
+#: Progress events a second at most (the first and the last always).
+_TICK_S = 0.25
+
+
+class Counter:
+    """Where a worker says how far it is; one writer, one reader, no lock needed."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.position = start
+
+    def set(self, position: int) -> None:
+        """Note the position; called by the worker for every buffer."""
+        self.position = position
+
+
+async def pump(
+    pool: Executor,
+    channel: Channel,
+    work: Callable[[Counter, threading.Event], T],
+    progress: Callable[[int], None],
+    *,
+    ended: asyncio.Future[Ended],
+    start: int = 0,
+) -> T:
+    """Run `work(counter, stop)` on `pool` and return its result; tell `progress` the position meanwhile.
+
+    When `ended` (the session's end) comes first, or the caller is cancelled, the channel is aborted so that the worker
+    raises at once; its thread has ended when this returns or raises.
+    """
+    counter, stop = Counter(start), threading.Event()
+    worker = asyncio.get_running_loop().run_in_executor(pool, work, counter, stop)
+    try:
+        progress(start)
+        while not worker.done():
+            waiting: set[asyncio.Future[Any]] = {worker} if ended.done() else {worker, ended}
+            await asyncio.wait(waiting, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done() and not worker.done() and not stop.is_set():
+                stop.set()
+                channel.abort()
+            progress(counter.position)
+        return worker.result()
+    finally:
+        if not worker.done():
+            stop.set()
+            channel.abort()
+            await asyncio.wait({worker})
+            worker.exception()  # seen: the cancellation is what the caller learns

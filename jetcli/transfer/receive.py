@@ -1,0 +1,189 @@
+"""Receiving files: waits for offers, asks where someone must be asked, and ends when enough has come.
+
+What becomes of one admitted offer is in `jetcli.transfer.reception`, whether one is admitted in
+`jetcli.transfer.admission`. One bad offer never ends a receiver that is to stay up.
+"""
+
+import asyncio
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable
+
+from jetcli.errors import DeclinedError, JetError
+from jetcli.files.sink import free_bytes
+from jetcli.protocol.flood import DECLINE_BURST, DECLINES_PER_S, PeerBuckets
+from jetcli.protocol.policy import MAX_WAITING_OFFERS, MAX_WAITING_OFFERS_PER_PEER, shown
+from jetcli.transfer.account import Online
+from jetcli.transfer.admission import Admitted, admit, may_send, stranger
+from jetcli.transfer.events import (
+    Accepted,
+    Consent,
+    Declined,
+    FileDone,
+    FileFailed,
+    Listener,
+    Offered,
+    OfferSeen,
+    Phase,
+)
+from jetcli.transfer.journal import new_transfer_id
+from jetcli.transfer.options import ReceiveOptions
+from jetcli.transfer.outcome import reason_for
+from jetcli.transfer.reception import Reception
+from jetcli.xmpp.negotiation import Negotiation
+
+#: Asks a person about one offer; several are asked one after the other.
+Ask = Callable[[OfferSeen], Awaitable[Consent]]
+
+Result = FileDone | FileFailed
+
+
+async def receive_files(
+    online: Online, options: ReceiveOptions, emit: Listener, consent: Ask, stop: asyncio.Event
+) -> list[Result]:
+    """Receive until `options.count` files have ended, or `stop` is set; return how each of them ended.
+
+    Declined offers do not count. With `count` None only `stop` ends it. `consent` is asked unless `accept_all` or
+    `senders` answer for the user. Cancelling ends every transfer, keeping what can be continued.
+    """
+    desk = _Desk(online, options, emit, consent)
+    online.listen(desk.take)
+    waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.enough.wait())]
+    emit(Phase("waiting for files"))
+    try:
+        await asyncio.wait({*waits, online.lost}, return_when=asyncio.FIRST_COMPLETED)
+        if online.lost.done() and not desk.enough.is_set():
+            raise online.lost.result()
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await desk.close()
+    return desk.results
+
+
+class _Desk:
+    """Where offers arrive: each is handled in a task of its own."""
+
+    def __init__(self, online: Online, options: ReceiveOptions, emit: Listener, consent: Ask) -> None:
+        self._online = online
+        self._options = options
+        self._emit = emit
+        self._consent = consent
+        self._asking = asyncio.Lock()
+        self._waiting: Tally[str] = Tally()
+        self._welcome: set[str] = set()
+        self._told = PeerBuckets(DECLINE_BURST, DECLINES_PER_S)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.results: list[Result] = []
+        self.enough = asyncio.Event()
+
+    def take(self, negotiation: Negotiation) -> None:
+        """Handle an offer; returns at once."""
+        task = asyncio.get_running_loop().create_task(self._handle(negotiation))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End what is still going on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _handle(self, negotiation: Negotiation) -> None:
+        transfer_id = new_transfer_id(self._online.transfers)
+        try:
+            result = await self._receive(negotiation, transfer_id)
+        except DeclinedError as error:
+            self._decline(negotiation, transfer_id, error)
+            return
+        except JetError as error:
+            result = self._fail(negotiation, transfer_id, error)
+        finally:
+            await negotiation.close()
+        self.results.append(result)
+        if self._options.count is not None and len(self.results) >= self._options.count:
+            self.enough.set()
+
+    async def _receive(self, negotiation: Negotiation, transfer_id: str) -> Result:
+        bare_jid = negotiation.session.peer.partition("/")[0]
+        if not may_send(self._online, self._options, bare_jid):
+            raise stranger(bare_jid)
+        admitted = await admit(self._online, self._options, negotiation)
+        file = admitted.offer.file
+        self._emit(
+            Offered(
+                transfer_id,
+                "receive",
+                negotiation.session.peer,
+                file.name or "",
+                admitted.size,
+                file.media_type,
+                admitted.between_jets,
+            )
+        )
+        name = await self._agree(negotiation, transfer_id, admitted, bare_jid)
+        self._emit(Accepted(transfer_id, "receive"))
+        return await Reception(self._online, self._options, self._emit, negotiation, admitted, transfer_id, name).run()
+
+    # Consent.
+
+    async def _agree(self, negotiation: Negotiation, transfer_id: str, admitted: Admitted, bare_jid: str) -> str:
+        """Return the local name under which the user takes the file; raise DeclinedError where they do not."""
+        if self._options.accept_all or self._options.senders or bare_jid in self._welcome:
+            return admitted.name
+        if self._waiting.total() >= MAX_WAITING_OFFERS or self._waiting[bare_jid] >= MAX_WAITING_OFFERS_PER_PEER:
+            raise DeclinedError("other offers are still waiting for an answer")
+        self._waiting[bare_jid] += 1
+        try:
+            async with self._asking:
+                answer = await self._ask(negotiation, _seen(transfer_id, admitted, negotiation.session.peer))
+        finally:
+            self._waiting[bare_jid] -= 1
+        if not answer.accept:
+            raise DeclinedError(answer.reason)
+        if answer.always:
+            self._welcome.add(bare_jid)
+        return answer.name or admitted.name
+
+    async def _ask(self, negotiation: Negotiation, seen: OfferSeen) -> Consent:
+        """Ask, as long as the offer stands: a sender that gives up takes the question away."""
+        question = asyncio.ensure_future(self._consent(seen))
+        try:
+            await asyncio.wait({question, negotiation.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if question.done():
+                return question.result()
+            raise DeclinedError("withdrawn by the sender")
+        finally:
+            question.cancel()
+
+    def _decline(self, negotiation: Negotiation, transfer_id: str, error: DeclinedError) -> None:
+        peer = negotiation.session.peer
+        by_peer = negotiation.ended.done()
+        reason = reason_for(error)
+        negotiation.terminate(reason.condition, error.message or None)
+        if self._told.take(peer.partition("/")[0], asyncio.get_running_loop().time()):
+            by = "peer" if by_peer else "policy" if error.hint else "me"
+            hint = f"; to take it:  {error.hint}" if error.hint else ""
+            self._emit(Declined(transfer_id, "receive", by, f"{error.message}{hint}"))
+
+    def _fail(self, negotiation: Negotiation, transfer_id: str, error: JetError) -> FileFailed:
+        reason = reason_for(error)
+        negotiation.terminate(reason.condition, reason.text)
+        offered = negotiation.session.offer.description
+        failed = FileFailed(transfer_id, "receive", offered.name if offered else None, error)
+        self._emit(failed)
+        return failed
+
+
+def _seen(transfer_id: str, admitted: Admitted, peer: str) -> OfferSeen:
+    file = admitted.offer.file
+    return OfferSeen(
+        id=transfer_id,
+        peer=shown(peer),
+        trust=admitted.opened.device.trust,
+        name=admitted.name,
+        size=admitted.size,
+        media_type=file.media_type and shown(file.media_type),
+        desc=file.desc and shown(file.desc),
+        directory=admitted.directory,
+        free=free_bytes(admitted.directory),
+    )

@@ -1,0 +1,202 @@
+"""The SOCKS5 candidates of one session: ours, offered and listened on, and the peer's, dialled under our policy.
+
+It owns every socket of the negotiation until `take` hands over the one that carries the bytes; `drop` closes the rest.
+Which candidate wins is the session machine's business. A peer learns nothing of why an address was not dialled: the
+answer is the same candidate-error.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from jetcli.protocol.bytestream import dst_addr
+from jetcli.protocol.model import Candidate, CandidateType, Socks5Transport
+from jetcli.protocol.nomination import dial_order, priority
+from jetcli.protocol.policy import MAX_CANDIDATES, why_not_dial
+from jetcli.xmpp import socks5
+from jetcli.xmpp.channel import SocketChannel
+
+#: A candidate that does not answer gives the next one its chance after this long; both go on (RFC 8305 calls it
+#: connection attempt delay).
+STAGGER_S = 0.25
+DIAL_S = 3.0
+PROXY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which ways may be offered and dialled.
+
+    `hosts` are our own addresses to listen on; `advertised` replaces them by one forwarded HOST, PORT. `trusted_domains`
+    are the domains whose proxies may be named instead of numbered: our server's, and the peer's.
+    """
+
+    direct: bool = True
+    proxy: bool = True
+    hosts: tuple[str, ...] = ()
+    on_link: tuple[IPv4Network | IPv6Network, ...] = ()
+    loopback: bool = False
+    listen_port: int | None = None
+    advertised: tuple[str, int] | None = None
+    trusted_domains: frozenset[str] = frozenset()
+
+
+class Candidates:
+    """Both sides' candidates of one session between `me` and `peer` (full JIDs).
+
+    `activate_proxy(proxy_jid, transport_sid, peer)` asks a proxy to join the two connections, and raises
+    `socks5.ProxyRefused` where it does not. `told` takes a line for the user who asked for details.
+    """
+
+    def __init__(
+        self, me: str, peer: str, reach: Reach, *, activate_proxy: socks5.ActivateProxy, told: Callable[[str], None]
+    ) -> None:
+        self._me = me
+        self._peer = peer
+        self._reach = reach
+        self._activate_proxy = activate_proxy
+        self._told = told
+        self._listener: socks5.Listener | None = None
+        self._dials: dict[Candidate, asyncio.Task[SocketChannel]] = {}
+        self._floor = 0
+        self._proxied: SocketChannel | None = None
+        #: How many of the peer's candidates our policy did not let us dial.
+        self.refused = 0
+
+    async def offer(
+        self, transport_sid: str, proxies: Sequence[socks5.StreamHost], *, taken: Iterable[Candidate] = ()
+    ) -> Socks5Transport:
+        """Listen, and return our transport; addresses in `taken` are the peer's and not repeated (XEP-0260 section 2.2)."""
+        ours = dst_addr(transport_sid, self._me, self._peer)
+        occupied = {(candidate.host, candidate.port) for candidate in taken}
+        candidates: list[Candidate] = []
+        if self._reach.direct and self._reach.hosts:
+            accepted = {ours, dst_addr(transport_sid, self._peer, self._me)}
+            self._listener = await socks5.Listener.open(
+                self._reach.hosts, port=self._reach.listen_port, accepted=accepted
+            )
+            candidates += self._direct_candidates(self._listener.port)
+        if self._reach.proxy:
+            candidates += [
+                self._candidate(CandidateType.PROXY, proxy.host, proxy.port, proxy.jid, rank)
+                for rank, proxy in enumerate(proxies)
+            ]
+        free = [candidate for candidate in candidates if (candidate.host, candidate.port) not in occupied]
+        return Socks5Transport(transport_sid, tuple(free[:MAX_CANDIDATES]), ours)
+
+    def _direct_candidates(self, port: int) -> list[Candidate]:
+        addresses = [self._reach.advertised] if self._reach.advertised else [(h, port) for h in self._reach.hosts]
+        return [
+            self._candidate(CandidateType.DIRECT, host, number, self._me, rank)
+            for rank, (host, number) in enumerate(addresses)
+        ]
+
+    @staticmethod
+    def _candidate(kind: CandidateType, host: str, port: int, jid: str, rank: int) -> Candidate:
+        return Candidate(secrets.token_hex(4), host, port, jid, priority(kind, rank), kind)
+
+    def raise_floor(self, floor: int) -> None:
+        """Stop dialling what cannot win any more: candidates of a priority below `floor`."""
+        self._floor = max(self._floor, floor)
+        for candidate, dial in self._dials.items():
+            if candidate.priority < self._floor:
+                dial.cancel()
+
+    async def dial(self, candidates: Iterable[Candidate], dstaddr: str | None, transport_sid: str) -> Candidate | None:
+        """Dial the peer's candidates, best first and overlapping; return the best one that answers, or None."""
+        address = dstaddr or dst_addr(transport_sid, self._peer, self._me)
+        waiting = [candidate for candidate in dial_order(candidates)[:MAX_CANDIDATES] if self._may_dial(candidate)]
+        while waiting or self._running():
+            if waiting and (candidate := waiting.pop(0)).priority >= self._floor:
+                self._dials[candidate] = asyncio.create_task(self._connect(candidate, address))
+            if winner := await self._first_answer(STAGGER_S if waiting else None):
+                self._keep_only(winner)
+                return winner
+        return None
+
+    def _running(self) -> list[asyncio.Task[SocketChannel]]:
+        return [dial for dial in self._dials.values() if not dial.done()]
+
+    async def _first_answer(self, timeout_s: float | None) -> Candidate | None:
+        if running := self._running():
+            await asyncio.wait(running, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for candidate, dial in self._dials.items():
+            if dial.done() and not dial.cancelled() and dial.exception() is None:
+                return candidate
+        return None
+
+    def _keep_only(self, winner: Candidate | None) -> None:
+        for candidate, dial in self._dials.items():
+            if candidate != winner:
+                _abandon(dial)
+
+    def _may_dial(self, candidate: Candidate) -> bool:
+        proxy = candidate.type is CandidateType.PROXY
+        if not (self._reach.proxy if proxy else self._reach.direct):
+            return False
+        if proxy and self._is_trusted_proxy(candidate):
+            return True  # its name is resolved, and each address judged, when it is dialled
+        if reason := self._why_not(candidate.host, candidate.port):
+            self.refused += 1
+            self._told(f"not dialling {candidate.host} port {candidate.port}: {reason}")
+            return False
+        return True
+
+    def _is_trusted_proxy(self, candidate: Candidate) -> bool:
+        domain = candidate.jid.rpartition("@")[2].partition("/")[0]
+        return any(domain == d or domain.endswith(f".{d}") for d in self._reach.trusted_domains)
+
+    def _why_not(self, host: str, port: int) -> str | None:
+        return why_not_dial(host, port, on_link=self._reach.on_link, loopback=self._reach.loopback)
+
+    async def _connect(self, candidate: Candidate, dstaddr: str) -> SocketChannel:
+        host = candidate.host
+        if candidate.type is CandidateType.PROXY and self._is_trusted_proxy(candidate):
+            host = await socks5.resolve(candidate.host, candidate.port, self._why_not)
+        return await socks5.dial(host, candidate.port, dstaddr, timeout_s=DIAL_S)
+
+    async def activate(self, transport_sid: str, candidate: Candidate) -> bool:
+        """Connect to our own nominated proxy and have it activated; say whether that worked (XEP-0260 section 2.4)."""
+        try:
+            address = dst_addr(transport_sid, self._me, self._peer)
+            async with asyncio.timeout(PROXY_S):
+                self._proxied = await self._connect(candidate, address)
+            await self._activate_proxy(candidate.jid, transport_sid, self._peer)
+        except (OSError, socks5.ProxyRefusedError) as error:
+            self._told(f"proxy {candidate.jid} was not activated: {error}")
+            return False
+        return True
+
+    async def take(self, candidate: Candidate, *, owned: bool) -> SocketChannel:
+        """Hand over the connection of the nominated candidate; raise OSError where there is none."""
+        if not owned:
+            channel = await self._dials.pop(candidate)
+        elif candidate.type is CandidateType.PROXY and self._proxied is not None:
+            channel, self._proxied = self._proxied, None
+        elif self._listener is not None:
+            channel = await self._listener.connected(PROXY_S)
+        else:
+            raise ConnectionError("the nominated candidate has no connection")
+        self.drop()
+        return channel
+
+    def drop(self) -> None:
+        """Close the listener and every connection that was not taken."""
+        self._keep_only(None)
+        self._dials.clear()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._proxied is not None:
+            self._proxied.close()
+            self._proxied = None
+
+
+def _abandon(dial: "asyncio.Task[SocketChannel]") -> None:
+    """Stop a dial, or close what it connected to."""
+    if not dial.done():
+        dial.cancel()
+    elif not dial.cancelled() and dial.exception() is None:
+        dial.result().close()

@@ -1,0 +1,236 @@
+"""One Jingle session on the wire: performs what the session machine wants done, and hands it the results.
+
+The machine (`jetcli.protocol.session`) decides; this module sends its actions, keeps its deadlines on the event loop's
+clock and lets `jetcli.xmpp.candidates` and `jetcli.xmpp.inband` make the connection. What comes out are futures: the
+accepted content, the channel for the bytes, the checksum, the end.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from jetcli.errors import JetError, NetworkError
+from jetcli.protocol import effects as fx
+from jetcli.protocol.model import (
+    Accept,
+    Action,
+    Candidate,
+    CandidateType,
+    Checksum,
+    Content,
+    InbandTransport,
+    Initiate,
+    PathKind,
+    Reason,
+    Received,
+    SessionNote,
+)
+from jetcli.protocol.session import Session
+from jetcli.xmpp.ask import StanzaError
+from jetcli.xmpp.candidates import Candidates
+from jetcli.xmpp.channel import Channel
+
+#: Sends one action to the peer and returns when it was acknowledged; raises StanzaError for an error reply.
+Deliver = Callable[[Action], Coroutine[Any, Any, None]]
+#: Makes the in-band channel of a session; the flag says whether we open the bytestream.
+OpenInband = Callable[[InbandTransport, bool], Coroutine[Any, Any, Channel]]
+
+#: How long a closing negotiation waits for its last stanzas to be acknowledged.
+SETTLE_S = 1.0
+
+
+class SessionEnded(Exception):  # noqa: N818 - an outcome that waiting callers meet, not always an error
+    """The session ended while something was awaited of it; `end` says how."""
+
+    def __init__(self, end: fx.Ended) -> None:
+        super().__init__(end.reason.condition)
+        self.end = end
+
+
+class Negotiation:
+    """A session with one peer, driven by stanzas and by the verbs below.
+
+    `accepted` resolves to the peer's content, `channel` to the open byte channel, `checksum` and `received` to what the
+    peer said of the file, and `ended` to the end. The first two raise SessionEnded when the session ends before.
+    """
+
+    def __init__(self, session: Session, candidates: Candidates, deliver: Deliver, open_inband: OpenInband) -> None:
+        loop = asyncio.get_running_loop()
+        self.session = session
+        self.candidates = candidates
+        self.accepted: asyncio.Future[Content] = loop.create_future()
+        self.channel: asyncio.Future[Channel] = loop.create_future()
+        self.checksum: asyncio.Future[Checksum] = loop.create_future()
+        self.received: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[fx.Ended] = loop.create_future()
+        self.path: PathKind | None = None
+        self.relay: str | None = None
+        self._deliver = deliver
+        self._open_inband = open_inband
+        self._deadlines: dict[fx.Wait, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening: asyncio.Task[None] | None = None
+
+    # Verbs of the transfer.
+
+    def initiate(self, content: Content) -> None:
+        """Offer `content` to the peer."""
+        self._perform(self.session.initiate(content))
+
+    def accept(self, content: Content) -> None:
+        """Accept the peer's offer."""
+        self._perform(self.session.accept(content))
+
+    def inform(self, note: SessionNote) -> None:
+        """Tell the peer a checksum, a confirmation, or that we are alive."""
+        self._perform(self.session.inform(note))
+
+    def first_byte(self) -> None:
+        """Note that bytes move, so that the transport stays."""
+        self._perform(self.session.first_byte())
+
+    def await_confirmation(self) -> None:
+        """Start the deadline for the receiver's confirmation."""
+        self._perform(self.session.await_confirmation())
+
+    def terminate(self, condition: str, text: str | None = None, *, application: str | None = None) -> None:
+        """End the session; one that has ended stays as it is."""
+        self._perform(self.session.terminate(Reason(condition, text, application)))
+
+    def receive(self, action: Action) -> None:
+        """Take an action of the peer; raise RemoteProtocolError where it cannot be taken."""
+        self._perform(self.session.receive(action))
+
+    async def close(self) -> None:
+        """Let the last stanzas go out, for a second at most, and release every socket and timer."""
+        if not self.ended.done():
+            self.terminate("cancel")
+        sends = {task for task in self._tasks if task is not asyncio.current_task()}
+        if sends:
+            await asyncio.wait(sends, timeout=SETTLE_S)
+        for task in self._tasks:
+            task.cancel()
+        self._drop()
+
+    # Effects.
+
+    def _perform(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case fx.Send(action):
+                    self._spawn(self._send(action))
+                case fx.StartDeadline(wait, seconds):
+                    self._start_deadline(wait, seconds)
+                case fx.StopDeadline(wait):
+                    self._stop_deadline(wait)
+                case fx.Noted(note):
+                    self._note(note)
+                case fx.Accepted(content):
+                    _resolve(self.accepted, content)
+                case fx.Offered():
+                    pass  # the service that received it tells the transfer
+                case fx.Ended():
+                    self._end(effect)
+                case _:
+                    self._connect(effect)
+
+    def _connect(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.Dial():
+                self._spawn(self._dial(effect))
+            case fx.DialAbove(priority):
+                self.candidates.raise_floor(priority)
+            case fx.Activate(transport_sid, candidate):
+                self._spawn(self._activate(transport_sid, candidate))
+            case fx.UseSocks5(candidate, owned):
+                self._opening = self._spawn(self._use_socks5(candidate, owned))
+            case fx.UseInband(transport, open_it):
+                self._opening = self._spawn(self._use_inband(transport, open_it))
+            case fx.DropTransport():
+                self._drop()
+            case _:
+                raise AssertionError(f"an effect that nobody performs: {effect}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _send(self, action: Action) -> None:
+        try:
+            await self._deliver(action)
+        except StanzaError as error:
+            self._perform(self.session.refused(action, error.condition))
+        except JetError as error:
+            # No answer, or the stream is gone: without the offer or the accept there is nothing to wait for. Anything
+            # else that is lost shows by its own deadline.
+            if isinstance(action, Initiate | Accept):
+                self._perform(self.session.terminate(Reason("timeout"), error))
+
+    async def _dial(self, wanted: fx.Dial) -> None:
+        reached = await self.candidates.dial(wanted.candidates, wanted.dstaddr, wanted.transport_sid)
+        self._perform(self.session.dialled(reached))
+
+    async def _activate(self, transport_sid: str, candidate: Candidate) -> None:
+        succeeded = await self.candidates.activate(transport_sid, candidate)
+        self._perform(self.session.activated(succeeded))
+
+    async def _use_socks5(self, candidate: Candidate, owned: bool) -> None:
+        try:
+            channel = await self.candidates.take(candidate, owned=owned)
+        except OSError:
+            self._perform(self.session.connection_failed())
+            return
+        proxied = candidate.type is CandidateType.PROXY
+        self.path, self.relay = (PathKind.PROXY, candidate.jid) if proxied else (PathKind.DIRECT, None)
+        _resolve(self.channel, channel)
+
+    async def _use_inband(self, transport: InbandTransport, open_it: bool) -> None:
+        try:
+            channel = await self._open_inband(transport, open_it)
+        except (OSError, StanzaError):
+            self.terminate("connectivity-error", "the in-band bytestream could not be opened")
+            return
+        self.path, self.relay = PathKind.INBAND, None
+        _resolve(self.channel, channel)
+
+    def _drop(self) -> None:
+        if self._opening is not None and self._opening is not asyncio.current_task():
+            self._opening.cancel()
+        self.candidates.drop()
+
+    def _note(self, note: SessionNote) -> None:
+        match note:
+            case Checksum():
+                _resolve(self.checksum, note)
+            case Received():
+                _resolve(self.received, None)
+
+    def _end(self, end: fx.Ended) -> None:
+        if isinstance(end.error, NetworkError) and self.candidates.refused:
+            refused = f"{end.error.message}; {self.candidates.refused} addresses refused by policy"
+            end = fx.Ended(end.reason, end.by_peer, NetworkError(refused, hint=end.error.hint), end.refusal)
+        _resolve(self.ended, end)
+        for waiting in (self.accepted, self.channel):
+            if not waiting.done():
+                waiting.set_exception(SessionEnded(end))
+                waiting.exception()  # seen: nobody need be waiting for it
+
+    # Deadlines.
+
+    def _start_deadline(self, wait: fx.Wait, seconds: float) -> None:
+        self._stop_deadline(wait)
+        self._deadlines[wait] = asyncio.get_running_loop().call_later(seconds, self._deadline_passed, wait)
+
+    def _stop_deadline(self, wait: fx.Wait) -> None:
+        if timer := self._deadlines.pop(wait, None):
+            timer.cancel()
+
+    def _deadline_passed(self, wait: fx.Wait) -> None:
+        self._perform(self.session.deadline_passed(wait))
+
+
+def _resolve(future: "asyncio.Future[Any]", value: object) -> None:
+    if not future.done():
+        future.set_result(value)
