@@ -26,6 +26,9 @@ _BUSY_S = 10.0
 #: SQLite's primary result codes for a file whose content makes no sense.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH}
 
+#: Stands for the code that an OperationalError lacks when the Python module could not decode a text.
+_PYTHON_MADE = 0xFF
+
 
 def damaged(path: Path) -> SetupError:
     """Return the error for a database whose content makes no sense."""
@@ -132,9 +135,13 @@ def _connect(address: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         address, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=64
     )
-    connection.execute("PRAGMA synchronous = FULL")
-    # A ratchet key that was used and deleted must be gone from the file as well.
-    connection.execute("PRAGMA secure_delete = ON")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        # A ratchet key that was used and deleted must be gone from the file as well.
+        connection.execute("PRAGMA secure_delete = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -166,6 +173,8 @@ def _told(path: Path) -> Iterator[None]:
     """Tell SQLite's errors as jet's."""
     try:
         yield
+    except UnicodeDecodeError as error:  # a text of the file, or of SQLite about the file, is none
+        raise damaged(path) from error
     except sqlite3.OperationalError as error:
         raise _as_jet_error(path, error) from error
     except sqlite3.DatabaseError as error:
@@ -176,7 +185,7 @@ def _told(path: Path) -> Iterator[None]:
 
 def _as_jet_error(path: Path, error: sqlite3.OperationalError) -> JetError:
     code = _primary_code(error)
-    if code in _DAMAGED or (code == sqlite3.SQLITE_ERROR and "no such" in str(error)):
+    if code in _DAMAGED or code == _PYTHON_MADE or (code == sqlite3.SQLITE_ERROR and "no such" in str(error)):
         return damaged(path)
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return SetupError(f"the state in '{path}' is held by another program")
@@ -186,8 +195,7 @@ def _as_jet_error(path: Path, error: sqlite3.OperationalError) -> JetError:
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code, or -1 for an error that the Python module made itself."""
-    return getattr(error, "sqlite_errorcode", -1) & 0xFF
+    return getattr(error, "sqlite_errorcode", _PYTHON_MADE) & 0xFF
 
 
 class KeyValues:

@@ -1,0 +1,200 @@
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from jetcli.errors import SetupError
+from jetcli.state.locks import account_lock, transfer_lock
+
+HOLDER = textwrap.dedent(
+    """
+    import asyncio, sys
+    from pathlib import Path
+    from jetcli.state.locks import account_lock, transfer_lock
+
+    async def hold():
+        async with account_lock(Path(sys.argv[1]), "omemo", command="jet receive"):
+            with transfer_lock(Path(sys.argv[1]), "k3v9", command="jet receive"):
+                print("held", flush=True)
+                sys.stdin.read()
+
+    asyncio.run(hold())
+    """
+)
+
+COUNTER = textwrap.dedent(
+    """
+    import asyncio, sys
+    from pathlib import Path
+    from jetcli.state.locks import account_lock
+
+    async def count():
+        file = Path(sys.argv[1]) / "count"
+        for _ in range(30):
+            async with account_lock(Path(sys.argv[1]), "omemo", command="jet send"):
+                before = int(file.read_text())
+                await asyncio.sleep(0)
+                file.write_text(str(before + 1))
+
+    asyncio.run(count())
+    """
+)
+
+
+class FakeTime:
+    """A clock that moves only while somebody pauses."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def clock(self) -> float:
+        return self.now
+
+    async def pause(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@contextmanager
+def other_process(directory: Path) -> Iterator["subprocess.Popen[str]"]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+async def test_a_holder_that_does_not_let_go_is_named_after_the_wait(tmp_path: Path) -> None:
+    time = FakeTime()
+    with other_process(tmp_path) as child, pytest.raises(SetupError) as caught:
+        async with account_lock(tmp_path, "omemo", command="jet send", clock=time.clock, pause=time.pause):
+            pass
+    assert f"process {child.pid}, 'jet receive'" in caught.value.message
+    assert "for 20 seconds" in caught.value.message
+    assert caught.value.hint == f"stop it with  kill {child.pid}"
+    assert 20 <= time.now < 20.1
+
+
+async def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
+    with other_process(tmp_path):
+        pass
+    async with account_lock(tmp_path, "omemo", command="jet send", wait_s=0):
+        pass
+    with transfer_lock(tmp_path, "k3v9", command="jet resume"):
+        pass
+
+
+async def test_tasks_of_one_process_exclude_each_other(tmp_path: Path) -> None:
+    inside = 0
+
+    async def work() -> None:
+        nonlocal inside
+        async with account_lock(tmp_path, "omemo", command="jet"):
+            inside += 1
+            assert inside == 1
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(work() for _ in range(10)))
+
+
+async def test_the_wait_begins_again_with_every_holder(tmp_path: Path) -> None:
+    time = FakeTime()
+    entered = 0
+
+    async def work() -> None:
+        nonlocal entered
+        async with account_lock(tmp_path, "omemo", command="jet", wait_s=5, clock=time.clock, pause=time.pause):
+            entered += 1
+            leave = time.now + 4
+            while time.now < leave:
+                await time.pause(0.5)
+
+    await asyncio.gather(*(work() for _ in range(4)))
+    assert entered == 4
+    assert time.now > 5
+
+
+def test_processes_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "count").write_text("0")
+    children = [subprocess.Popen([sys.executable, "-c", COUNTER, str(tmp_path)]) for _ in range(3)]
+    assert [child.wait() for child in children] == [0] * 3
+    assert (tmp_path / "count").read_text() == "90"
+
+
+async def test_a_lock_is_free_again_after_a_failure_inside(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with account_lock(tmp_path, "omemo", command="jet"):
+            raise ZeroDivisionError
+    async with account_lock(tmp_path, "omemo", command="jet", wait_s=0):
+        pass
+
+
+async def test_lock_files_are_private(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with account_lock(tmp_path, "omemo", command="jet"):
+            mode = (tmp_path / "omemo.lock").stat().st_mode
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(mode) == 0o600
+
+
+async def test_a_lock_whose_holder_has_not_signed_yet_is_held_all_the_same(tmp_path: Path) -> None:
+    time = FakeTime()
+    async with account_lock(tmp_path, "omemo", command="jet"):
+        (tmp_path / "omemo.lock").write_text('["half')
+        with pytest.raises(SetupError, match="another process"):
+            async with account_lock(tmp_path, "omemo", command="jet", clock=time.clock, pause=time.pause):
+                pass
+
+
+async def test_a_directory_without_locks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="no such file"):
+        async with account_lock(tmp_path / "missing", "omemo", command="jet"):
+            pass
+
+
+def test_a_transfer_has_one_owner_who_is_named_to_others(tmp_path: Path) -> None:
+    with other_process(tmp_path) as child:
+        with pytest.raises(SetupError) as caught, transfer_lock(tmp_path, "k3v9", command="jet resume"):
+            pass
+        with transfer_lock(tmp_path, "other", command="jet resume"):
+            pass
+    assert f"k3v9 is in the hands of another jet (process {child.pid}, 'jet receive')" in caught.value.message
+
+
+def test_a_released_transfer_leaves_no_file(tmp_path: Path) -> None:
+    with transfer_lock(tmp_path, "k3v9", command="jet send"):
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_on_a_removed_file_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is removed between being opened and being locked is opened again."""
+    import fcntl
+
+    path, taken = tmp_path / "transfer-k3v9.lock", fcntl.flock
+
+    def removed_meanwhile(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", taken)
+        path.unlink()
+        taken(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
+    with transfer_lock(tmp_path, "k3v9", command="jet"):
+        assert path.exists()
+        with pytest.raises(SetupError), transfer_lock(tmp_path, "k3v9", command="jet"):
+            pass
