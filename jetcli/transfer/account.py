@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from jetcli.errors import JetError
 from jetcli.protocol.effects import Limits
 from jetcli.protocol.model import Device
 from jetcli.protocol.quirks import RECEIVING, SENDING, quirks_of
@@ -28,6 +29,7 @@ from jetcli.transfer.events import Connected, Detail, Listener, NewDevice, Phase
 from jetcli.transfer.options import Network
 from jetcli.xmpp import socks5
 from jetcli.xmpp.account import AccountSettings
+from jetcli.xmpp.addresses import networks_on_link, own_addresses
 from jetcli.xmpp.candidates import Reach
 from jetcli.xmpp.connection import Connection, Presence, new_resource
 from jetcli.xmpp.discovery import Discovery
@@ -99,6 +101,8 @@ class Online:
         self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="jet-stream")
         self.bare_jid = credentials.account.jid
         self.on_offer: Callable[[Negotiation], None] | None = None
+        #: Resolves to the reason when the connection is gone for good.
+        self.lost: asyncio.Future[JetError] = asyncio.get_running_loop().create_future()
         self._store = store
         self._stack = AsyncExitStack()
         self._early: list[Negotiation] = []
@@ -145,6 +149,7 @@ class Online:
             presence=Presence(show_xa=not receiving),
             setup=setup,
         )
+        self.connection.on_failed.append(self._lost)
         self._stack.push_async_callback(self.connection.close)
         self._proxies = asyncio.create_task(self._find_proxies())
         if (self.connection.mechanism or "").startswith("SCRAM"):
@@ -200,17 +205,21 @@ class Online:
     def _new_device(self, device: Device) -> None:
         self.emit(NewDevice(device.jid, device.device_id, fingerprint(device.identity_key)))
 
+    def _lost(self, error: JetError) -> None:
+        if not self.lost.done():
+            self.lost.set_result(error)
+
     # Ways to the peer.
 
     def terms(self, peer: str, client_name: str | None = None) -> Terms:
         """Return what holds for a session with `peer` (full JID), whose client may be known by its name."""
         network, quirks = self.network, quirks_of(client_name)
-        hosts = socks5.own_addresses(loopback=network.loopback) if network.path in {"auto", "direct"} else ()
+        hosts = own_addresses(loopback=network.loopback) if network.path in {"auto", "direct"} else ()
         reach = Reach(
             direct=network.path in {"auto", "direct"},
             proxy=network.path in {"auto", "relay"},
-            hosts=tuple(hosts),
-            on_link=tuple(socks5.networks_on_link()),
+            hosts=hosts,
+            on_link=networks_on_link(loopback=network.loopback),
             loopback=network.loopback,
             listen_port=network.listen,
             advertised=network.advertise,

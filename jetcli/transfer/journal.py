@@ -1,12 +1,13 @@
 """Keeps the record of each transfer as it goes, so that a later process can continue it."""
 
+import functools
 import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from jetcli.files.boot import boot_id
-from jetcli.files.source import Source
+from jetcli.files import boot
+from jetcli.files.source import Source, SourceIdentity
 from jetcli.protocol.model import Device, FileDescription
 from jetcli.state.transfers import RecordedIdentity, TransferRecord, Transfers, TransferState
 from jetcli.transfer.events import Direction
@@ -38,7 +39,6 @@ class Journal:
     ) -> "Journal":
         """Write the first record; `peer` is a bare JID, `path` the source file or the directory that receives."""
         now = time.time()
-        identity = source.identity if source else None
         record = TransferRecord(
             id=transfer_id,
             direction=direction,
@@ -53,11 +53,10 @@ class Journal:
             chunked=chunked,
             created=now,
             updated=now,
-            source=identity
-            and RecordedIdentity(identity.device, identity.inode, identity.size, identity.mtime_ns, identity.ctime_ns),
+            source=_recorded(source.identity) if source else None,
             part=part,
             part_inode=part_inode,
-            boot_id=boot_id(),
+            boot_id=_this_boot(),
         )
         transfers.begin(record)
         return cls(transfers, transfer_id)
@@ -65,7 +64,7 @@ class Journal:
     def synced(self, verified: int, synced: int) -> None:
         """Record how far the part is verified, and how far it is on the disk; any thread may call it."""
         now = time.time()
-        self.transfers.progress(self.id, verified=max(verified, synced), synced=synced, boot_id=boot_id(), now=now)
+        self.transfers.progress(self.id, verified=max(verified, synced), synced=synced, boot_id=_this_boot(), now=now)
 
     def active(self) -> None:
         """Record that bytes move."""
@@ -81,6 +80,15 @@ class Journal:
 
     def _finish(self, state: TransferState) -> None:
         self.transfers.finish(self.id, state, time.time())
+
+
+@functools.cache
+def _this_boot() -> str:
+    return boot.boot_id() or ""
+
+
+def _recorded(identity: SourceIdentity) -> RecordedIdentity:
+    return RecordedIdentity(identity.device, identity.inode, identity.size, identity.mtime_ns, identity.ctime_ns)
 
 
 def new_transfer_id(transfers: Transfers) -> str:

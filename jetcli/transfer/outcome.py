@@ -64,29 +64,33 @@ def failure_of(end: Ended, peer: str, name: str, *, flowing: bool) -> JetError:
     if end.refusal is not None:
         return _refused(end.refusal, peer, name)
     told = f": {shown(end.reason.text)}" if end.reason.text else ""
-    match end.reason.condition:
-        case "decline" | "busy":
-            return DeclinedError(f"{peer} declined '{name}'{told}")
-        case "security-error" if flowing:
-            return IntegrityError(f"{peer} received '{name}' altered and refused it{told}")
+    if end.reason.condition in {"decline", "busy"}:
+        return DeclinedError(f"{peer} declined '{name}'{told}")
+    if end.reason.application == "file-not-available":
+        return NotResumableError(f"{peer} has no file '{name}' for us")
+    return _broken(end.reason, peer, name, told) if flowing else _refusal(end.reason, peer, name, told)
+
+
+def _broken(reason: Reason, peer: str, name: str, told: str) -> JetError:
+    """Return the error of a transfer that the peer ended after bytes had moved."""
+    if reason.condition == "security-error":
+        return IntegrityError(f"{peer} received '{name}' altered and refused it{told}")
+    return InterruptedTransferError(f"{peer} ended the transfer of '{name}' ({_worded(reason)}){told}")
+
+
+def _refusal(reason: Reason, peer: str, name: str, told: str) -> JetError:
+    """Return the error of an offer that the peer ended before a byte had moved."""
+    match reason.condition:
         case "security-error":
             return TrustError(f"{peer} could not use the encryption of '{name}'{told}")
-        case "unsupported-transports" | "unsupported-applications" | "incompatible-parameters":
+        case "unsupported-transports" | "unsupported-applications" | "incompatible-parameters" | "failed-application":
             return UnsupportedError(f"{peer} cannot receive '{name}'{told}")
-        case "failed-application" if end.reason.application == "file-not-available":
-            return NotResumableError(f"{peer} has no file '{name}' for us")
-        case "failed-application" if not flowing:
-            return UnsupportedError(f"{peer} refused the offer of '{name}'{told}")
-        case "media-error" if not flowing:
+        case "media-error":
             return DeclinedError(f"{peer} cannot store '{name}'{told}")
-        case _ if flowing:
-            return InterruptedTransferError(f"{peer} ended the transfer of '{name}' ({_worded(end.reason)}){told}")
         case "connectivity-error" | "failed-transport":
             return NetworkError(f"no usable connection to {peer}{told}")
-        case "cancel" | "timeout" | "expired" | "gone":
-            return UnavailableError(f"{peer} withdrew from '{name}' ({_worded(end.reason)}){told}")
         case _:
-            return UnavailableError(f"{peer} refused '{name}' ({_worded(end.reason)}){told}")
+            return UnavailableError(f"{peer} withdrew from '{name}' ({_worded(reason)}){told}")
 
 
 def _worded(reason: Reason) -> str:

@@ -50,8 +50,8 @@ class DeviceRow:
 async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
     """Return the resource of `to` (bare or full JID) that a file is best sent to.
 
-    Raises UnavailableError where none is online within `wait_s`, or where we cannot see whether one is; UnsupportedError
-    where none can receive; UsageError for this very client.
+    Raises UnavailableError where none is online within `wait_s`, or where we cannot see whether one is;
+    UnsupportedError where none can receive; UsageError for this very client.
     """
     if to == online.jid:
         raise UsageError("cannot send to this very client")
@@ -73,7 +73,7 @@ async def _resources(online: Online, to: str, wait_s: float) -> tuple[str, ...]:
     bare_jid, _, resource = to.partition("/")
     if resource:
         return (to,)
-    if bare_jid != online.bare_jid and not await online.discovery.sees(bare_jid):
+    if not online.discovery.shows_presence(bare_jid):
         raise UnavailableError(
             f"{shown(bare_jid)} is no contact of yours, so its devices cannot be seen",
             hint=f"use the full address that jet receive shows there ({shown(bare_jid)}/jet...), or add each other as"

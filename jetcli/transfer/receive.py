@@ -7,6 +7,7 @@ What becomes of one admitted offer is in `jetcli.transfer.reception`, whether on
 import asyncio
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from jetcli.errors import DeclinedError, JetError
 from jetcli.files.sink import free_bytes
@@ -47,10 +48,11 @@ async def receive_files(
     """
     desk = _Desk(online, options, emit, consent)
     online.listen(desk.take)
-    waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.enough.wait())]
+    waits: list[asyncio.Future[bool]] = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.enough.wait())]
     emit(Phase("waiting for files"))
     try:
-        await asyncio.wait({*waits, online.lost}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {*waits, online.lost}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if online.lost.done() and not desk.enough.is_set():
             raise online.lost.result()
     finally:
@@ -122,7 +124,16 @@ class _Desk:
         )
         name = await self._agree(negotiation, transfer_id, admitted, bare_jid)
         self._emit(Accepted(transfer_id, "receive"))
-        return await Reception(self._online, self._options, self._emit, negotiation, admitted, transfer_id, name).run()
+        reception = Reception(
+            self._online,
+            self._options,
+            self._emit,
+            negotiation=negotiation,
+            admitted=admitted,
+            transfer_id=transfer_id,
+            name=name,
+        )
+        return await reception.run()
 
     # Consent.
 
@@ -148,7 +159,8 @@ class _Desk:
         """Ask, as long as the offer stands: a sender that gives up takes the question away."""
         question = asyncio.ensure_future(self._consent(seen))
         try:
-            await asyncio.wait({question, negotiation.ended}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: set[asyncio.Future[Any]] = {question, negotiation.ended}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if question.done():
                 return question.result()
             raise DeclinedError("withdrawn by the sender")

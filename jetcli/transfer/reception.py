@@ -52,6 +52,7 @@ class Reception:
         online: Online,
         options: ReceiveOptions,
         emit: Listener,
+        *,
         negotiation: Negotiation,
         admitted: Admitted,
         transfer_id: str,
@@ -83,9 +84,9 @@ class Reception:
             return await self._receive(sink, journal)
         except JetError as error:
             return self._failed(sink, journal, error)
-        except SessionEnded as end:
-            error = failure_of(end.end, shown(self._peer), shown(self._name), flowing=self._flowing)
-            return self._failed(sink, journal, error)
+        except SessionEnded as ended:
+            failure = failure_of(ended.end, shown(self._peer), shown(self._name), flowing=self._flowing)
+            return self._failed(sink, journal, failure)
         except BaseException:
             self._leave(sink, journal, keep=self._resumable())
             raise
@@ -136,7 +137,7 @@ class Reception:
                 responder=self._online.jid,
             ).digest()
 
-        def tail_stalled(missing: int) -> None:
+        def tail_stalled(_missing: int) -> None:
             # A proxy holds the last bytes back until the sender closes, and the sender waits for our end.
             loop.call_soon_threadsafe(self._negotiation.terminate, "success")
 

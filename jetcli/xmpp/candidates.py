@@ -29,8 +29,8 @@ PROXY_S = 10.0
 class Reach:
     """Which ways may be offered and dialled.
 
-    `hosts` are our own addresses to listen on; `advertised` replaces them by one forwarded HOST, PORT. `trusted_domains`
-    are the domains whose proxies may be named instead of numbered: our server's, and the peer's.
+    `hosts` are our own addresses to listen on; `advertised` replaces them by one forwarded HOST, PORT.
+    `trusted_domains` are the domains whose proxies may be named instead of numbered: our server's, and the peer's.
     """
 
     direct: bool = True
@@ -68,7 +68,7 @@ class Candidates:
     async def offer(
         self, transport_sid: str, proxies: Sequence[socks5.StreamHost], *, taken: Iterable[Candidate] = ()
     ) -> Socks5Transport:
-        """Listen, and return our transport; addresses in `taken` are the peer's and not repeated (XEP-0260 section 2.2)."""
+        """Listen, and return our transport without the addresses in `taken`, which are the peer's (XEP-0260 2.2)."""
         ours = dst_addr(transport_sid, self._me, self._peer)
         occupied = {(candidate.host, candidate.port) for candidate in taken}
         candidates: list[Candidate] = []
@@ -77,7 +77,7 @@ class Candidates:
             self._listener = await socks5.Listener.open(
                 self._reach.hosts, port=self._reach.listen_port, accepted=accepted
             )
-            candidates += self._direct_candidates(self._listener.port)
+            candidates += self._direct_candidates(self._listener.addresses)
         if self._reach.proxy:
             candidates += [
                 self._candidate(CandidateType.PROXY, proxy.host, proxy.port, proxy.jid, rank)
@@ -86,8 +86,8 @@ class Candidates:
         free = [candidate for candidate in candidates if (candidate.host, candidate.port) not in occupied]
         return Socks5Transport(transport_sid, tuple(free[:MAX_CANDIDATES]), ours)
 
-    def _direct_candidates(self, port: int) -> list[Candidate]:
-        addresses = [self._reach.advertised] if self._reach.advertised else [(h, port) for h in self._reach.hosts]
+    def _direct_candidates(self, listening: Sequence[tuple[str, int]]) -> list[Candidate]:
+        addresses = [self._reach.advertised] if self._reach.advertised else listening
         return [
             self._candidate(CandidateType.DIRECT, host, number, self._me, rank)
             for rank, (host, number) in enumerate(addresses)
@@ -176,7 +176,7 @@ class Candidates:
         elif candidate.type is CandidateType.PROXY and self._proxied is not None:
             channel, self._proxied = self._proxied, None
         elif self._listener is not None:
-            channel = await self._listener.connected(PROXY_S)
+            channel = await self._listener.connected(PROXY_S, candidate.host)
         else:
             raise ConnectionError("the nominated candidate has no connection")
         self.drop()

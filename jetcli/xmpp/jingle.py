@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aioxmpp
 
@@ -44,7 +44,7 @@ class Terms:
     reach: Reach
     inband: bool = True
     seq_modulo: int = 65536
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 class JingleService:

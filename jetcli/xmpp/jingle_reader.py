@@ -220,7 +220,8 @@ def _transport_info(sid: str, jingle: payloads.Jingle) -> model.TransportInfo:
 def _one_content(jingle: payloads.Jingle) -> payloads.Content:
     if len(jingle.contents) != 1:
         raise bad(f"{len(jingle.contents)} contents where one is expected")
-    return jingle.contents[0]
+    content: payloads.Content = jingle.contents[0]
+    return content
 
 
 def _session_info(sid: str, jingle: payloads.Jingle) -> model.SessionInfo:
