@@ -26,11 +26,11 @@ def parse_size(text: str) -> int:
 
 def parse_duration(text: str) -> float:
     """Return the seconds that `text` names: `90`, `90s`, `10m`, `1h30m`, `500ms`, `2d`."""
-    text = text.strip()
-    if _SECONDS.fullmatch(text):
-        return float(text)
-    parts = _DURATION_PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    bare = text.strip()
+    if _SECONDS.fullmatch(bare):
+        return float(bare)
+    parts = _DURATION_PART.findall(bare)
+    if not parts or "".join(number + unit for number, unit in parts) != bare:
         raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 1h30m")
     return sum(float(number) * _DURATION_UNITS_S[unit] for number, unit in parts)
 
