@@ -72,9 +72,10 @@ def _command(arguments: list[str], invocation: Invocation) -> int:
 
 def _usage(problem: "click.ClickException") -> UsageError:
     """Say what click found wrong in the way that jet says things."""
-    from jetcli.cli.grammar import hint_for
+    from jetcli.cli.grammar import hint_for, message_of
+    from jetcli.protocol.policy import shown
 
-    message = " ".join(problem.format_message().split()).rstrip(".")
+    message = shown(" ".join(message_of(problem).split()), 400).rstrip(".")
     return UsageError(message[:1].lower() + message[1:], hint=hint_for(problem))
 
 

@@ -1,6 +1,5 @@
 """Which account a command uses, and its password: the configuration, the command line and the environment together."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,8 +75,3 @@ def password_for_login(
     if password is None:
         raise SetupError(f"there is no password for {jid}", hint="--password-file, --password-command or JET_PASSWORD")
     return password
-
-
-def take_password_from_environment() -> str | None:
-    """Return what JET_PASSWORD holds and take it out of the environment, so that no child of ours sees it."""
-    return os.environ.pop("JET_PASSWORD", None)

@@ -4,6 +4,7 @@ Built on click and on nothing else of jet's, since every `--help` and every comp
 """
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +37,12 @@ class Converted(click.ParamType[Any]):
             self.fail(str(problem), param, ctx)
 
 
+def _waiting_time(text: str) -> float:
+    return math.inf if text == "forever" else parse_duration(text)
+
+
 DURATION = Converted("DUR", parse_duration)
+WAIT = Converted("DUR", _waiting_time)
 SIZE = Converted("SIZE", parse_size)
 HOST_PORT = Converted("HOST:PORT", parse_endpoint)
 FILE = click.Path(path_type=Path)
@@ -56,7 +62,8 @@ class JetCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write this command's own options; the global ones stand in `jet --help`."""
-        records = [param.get_help_record(ctx) for param in self.get_params(ctx) if not is_global(param)]
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option) and not is_global(param)]
+        records = [option.get_help_record(ctx) for option in options]
         own = [record for record in records if record is not None]
         if own:
             with formatter.section("Options"):
@@ -109,7 +116,7 @@ class UnknownCommand(click.UsageError):
 
 def is_global(param: click.Parameter) -> bool:
     """Return whether `param` is one of the options that every command takes."""
-    return param.name in _GLOBAL_NAMES or param.name == "help"
+    return param.name in _GLOBAL_NAMES
 
 
 def global_options(function: _Decorated) -> _Decorated:
@@ -165,5 +172,12 @@ def hint_for(problem: click.ClickException) -> str:
     """Return what to type instead of a command line that click refuses."""
     if isinstance(problem, UnknownCommand):
         return f"did you mean jet {problem.nearest}?" if problem.nearest else "jet --help"
+    if isinstance(problem, click.NoSuchOption) and problem.possibilities:
+        return f"did you mean {sorted(problem.possibilities)[0]}?"
     ctx = problem.ctx if isinstance(problem, click.UsageError) else None
     return f"{ctx.command_path} --help" if ctx is not None else "jet --help"
+
+
+def message_of(problem: click.ClickException) -> str:
+    """Return what is wrong with a command line, without click's guesses."""
+    return problem.message if isinstance(problem, click.NoSuchOption) else problem.format_message()

@@ -10,9 +10,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from jetcli import __version__
-from jetcli.cli.grammar import FILE, HOST_PORT, SIZE, JetGroup, global_options
+from jetcli.cli.grammar import FILE, HOST_PORT, SIZE, WAIT, JetGroup, global_options
 from jetcli.cli.invocation import Invocation
-
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -61,11 +60,14 @@ def jet() -> None:
 @click.option("-t", "--to", metavar="JID", shell_complete=_aliases, help="Send there; every argument is a file then.")
 @click.option("-n", "--name", metavar="NAME", help="Offer the one file under this name.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
+@click.option(
+    "--wait", type=WAIT, default=0.0, metavar="DUR", help="Wait so long for JID to come online; or `forever`."
+)
 @click.option("--checksum", is_flag=True, help="Send a SHA-256 of the file to another jet, too.")
 @click.option("--dry-run", is_flag=True, help="Find the device and the path, offer nothing.")
 @global_options
 @click.pass_obj
-def send(invocation: Invocation, **chosen: Any) -> int:
+def send(invocation: Invocation, /, **chosen: Any) -> int:
     """Send files to JID, one after the other.
 
     JID is an address, an address with the resource of one device, or an alias of the configuration.
@@ -107,7 +109,7 @@ def send(invocation: Invocation, **chosen: Any) -> int:
 @click.option("-0", "null", is_flag=True, help="End each path on standard output with NUL.")
 @global_options
 @click.pass_obj
-def receive(invocation: Invocation, **chosen: Any) -> int:
+def receive(invocation: Invocation, /, **chosen: Any) -> int:
     """Wait for files, and print the path of each one that is complete.
 
     On a terminal every offer is a question; --accept-all and --from answer it beforehand.
@@ -144,17 +146,18 @@ def caps(invocation: Invocation, jid: str) -> int:
 @click.option("--password-command", metavar="CMD", help="A command that prints the password; run at each start.")
 @click.option("--password-file", type=FILE, metavar="FILE", help="A private file that holds it; - is standard input.")
 @click.option("--server", type=HOST_PORT, metavar="HOST:PORT", help="Connect there instead of asking the DNS.")
+@click.option("--direct-tls", is_flag=True, help="Speak TLS from the first byte with --server, not STARTTLS.")
 @click.option("--ca-file", type=FILE, metavar="FILE", help="Trust these certificate authorities for this account.")
 @click.option("--pin", metavar="SHA256", help="Trust only a server key with this SPKI digest.")
 @click.option("--allow-plain", is_flag=True, help="Send the password itself, where the server knows nothing better.")
 @global_options
 @click.pass_obj
-def login(invocation: Invocation, **chosen: Any) -> int:
+def login(invocation: Invocation, /, **chosen: Any) -> int:
     """Use the account JID from now on.
 
     Checks the password with the server, and makes the encryption keys of this machine.
     """
-    from jetcli.cli.work import login_command
+    from jetcli.cli.login import login_command
 
     return login_command(invocation, **chosen)
 

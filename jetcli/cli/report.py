@@ -15,7 +15,7 @@ from jetcli.cli.events import JsonEvents
 from jetcli.cli.streams import Messages, Output
 from jetcli.cli.view import Bars, View
 from jetcli.errors import JetError, PartialError
-from jetcli.transfer.events import Connected, Direction, Event, FileDone, FileFailed, NewDevice
+from jetcli.transfer.events import Direction, Event, FileDone, FileFailed, NewDevice
 
 #: What a terminal needs that is left while bars are on it: its cursor.
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -42,7 +42,6 @@ class Report:
         self.view = View(messages, direction=direction, quiet=quiet, verbose=verbose, bars=_live_bars if live else None)
         self.json = JsonEvents(direction, self._json_line) if json else None
         self.path_end = "\n"
-        self.connected_as: str | None = None
         self._live = live
         self._began = time.monotonic()
         self._files = 0
@@ -60,8 +59,6 @@ class Report:
         """Tell one event; this is the listener that transfers report to."""
         if isinstance(event, FileFailed):
             self._note_failure(event)
-        if isinstance(event, Connected):
-            self.connected_as = event.jid
         if isinstance(event, NewDevice):
             event = replace(event, fingerprint=grouped(event.fingerprint))
         self.view.emit(event)

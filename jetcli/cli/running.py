@@ -41,7 +41,7 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _stray(report: Report, invocation: Invocation, context: dict[str, Any]) -> None:
-    """A failure in a callback that nobody waits for: of interest to whoever looks for a bug, to nobody else."""
+    """Tell of a failure in a callback that nobody waits for, to whoever looks for a bug and to nobody else."""
     if invocation.verbose > 1:
         cause = context.get("exception") or context.get("message")
         report.view.line(f"jet: stray: {cause!r}")

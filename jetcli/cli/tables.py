@@ -24,8 +24,8 @@ def show_devices(report: Report, jid: str, rows: Sequence["DeviceRow"]) -> bool:
     report.view.line(f"{shown(jid)} · {plural(len(rows), 'device')} online")
     show_table(report, DEVICE_COLUMNS, [_device_cells(row) for row in rows])
     for row in rows:
-        if row.why_not:
-            report.view.line(f"{_resource(row.jid)}: {shown(row.why_not)}")
+        for remark in filter(None, (row.why_not, row.note)):
+            report.view.line(f"{_resource(row.jid)}: {shown(remark)}")
     report.view.line(f"Would send to {_resource(able[0].jid)}." if able else "No device can take a file.")
     return bool(able)
 
@@ -57,7 +57,7 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: b
 
 
 def _device_cells(row: "DeviceRow") -> tuple[str, ...]:
-    facts = (row.receives, row.jet_omemo, bool(row.resumes), bool(row.streams))
+    facts = (row.receives, row.jet_omemo, row.resumes, row.streams)
     paths = " ".join(row.paths)
     return (
         _resource(row.jid),

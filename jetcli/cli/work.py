@@ -3,7 +3,6 @@
 All that costs time to import is imported after the words have been found good.
 """
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,19 +15,19 @@ from jetcli.transfer.options import Network, OnExist, PathPolicy, ReceiveOptions
 
 if TYPE_CHECKING:
     from jetcli.cli.report import Report
-    from jetcli.protocol.jid import Jid
-    from jetcli.state.config import Account, Config
+    from jetcli.state.config import Config
     from jetcli.transfer.account import Online
     from jetcli.transfer.events import Consent, OfferSeen
 
 
 def send_command(
     invocation: Invocation,
+    *,
     words: Sequence[str],
     to: str | None,
     name: str | None,
     path: PathPolicy | None,
-    *,
+    wait: float,
     checksum: bool,
     dry_run: bool,
 ) -> int:
@@ -39,22 +38,21 @@ def send_command(
     report = invocation.begin("send", "send")
     _check_sources(files, name)
     config = _config(invocation)
-    account = config.account(invocation.account)
     network = _network(invocation, config, path)
-    options = SendOptions(network, name=name, checksum=checksum, dry_run=dry_run)
+    options = SendOptions(network, name=name, wait_s=wait, checksum=checksum, dry_run=dry_run)
 
     async def work(online: "Online") -> int:
         from jetcli.cli.report import exit_code
         from jetcli.transfer.send import send_files
 
-        _refuse_ourselves(report, peer)
         return exit_code(await send_files(online, files, str(peer), options, report.emit))
 
-    return _online(invocation, report, account, network, work, receiving=False)
+    return _online(invocation, report, config, network, work, command="send")
 
 
 def receive_command(
     invocation: Invocation,
+    *,
     directory: Path | None,
     output: Path | None,
     senders: Sequence[str],
@@ -62,7 +60,6 @@ def receive_command(
     on_exist: OnExist | None,
     max_size: int | None,
     path: PathPolicy | None,
-    *,
     accept_all: bool,
     forever: bool,
     allow_hidden: bool,
@@ -93,13 +90,15 @@ def receive_command(
     )
 
     async def work(online: "Online") -> int:
+        import asyncio
+
         from jetcli.cli.report import exit_code
         from jetcli.transfer.receive import receive_files
 
         consent = _consent(invocation, report, ask=not accept_all)
         return exit_code(await receive_files(online, options, report.emit, consent, asyncio.Event()))
 
-    return _online(invocation, report, config.account(invocation.account), network, work, receiving=True)
+    return _online(invocation, report, config, network, work, command="receive")
 
 
 def caps_command(invocation: Invocation, jid: str) -> int:
@@ -116,47 +115,7 @@ def caps_command(invocation: Invocation, jid: str) -> int:
         able = show_devices(report, str(peer), await capabilities(online, str(peer)))
         return 0 if able else UnsupportedError.exit_code
 
-    return _online(invocation, report, config.account(invocation.account), network, work, receiving=False)
-
-
-def login_command(
-    invocation: Invocation,
-    jid: str,
-    password_command: str | None,
-    password_file: Path | None,
-    server: tuple[str, int] | None,
-    ca_file: Path | None,
-    pin: str | None,
-    *,
-    register: bool,
-    allow_plain: bool,
-) -> int:
-    """Use an account (`jet login`); returns the exit code."""
-    account = str(addresses.own_address(jid))
-    from jetcli.cli.accounts import password_for_login, paths_of
-    from jetcli.cli.passwords import command_words
-    from jetcli.cli.running import carry_out
-
-    report = invocation.begin("login")
-    command = command_words(password_command)
-    password = password_for_login(account, command, password_file, invocation, register=register)
-    from jetcli.transfer.account import login
-
-    work = login(
-        paths_of(invocation),
-        account,
-        register=register,
-        password=password,
-        password_command=tuple(command or ()),
-        server=server,
-        ca_file=ca_file,
-        pin=pin,
-        allow_plain=allow_plain,
-        emit=report.emit,
-    )
-    carry_out(invocation, report, work)
-    report.view.line(f"{account} is ready: jet send FILE... JID, jet receive")
-    return 0
+    return _online(invocation, report, config, network, work, command="caps")
 
 
 def try_command(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
@@ -172,25 +131,27 @@ def try_command(invocation: Invocation, file: Path | None, *, shell: bool) -> in
 def _online(
     invocation: Invocation,
     report: "Report",
-    account: "Account",
+    config: "Config",
     network: Network,
     work: Callable[["Online"], Awaitable[int]],
     *,
-    receiving: bool,
+    command: str,
 ) -> int:
-    """Go online as `account`, do `work` there, and leave cleanly; returns what `work` does."""
+    """Go online with the chosen account, do `work` there, and leave cleanly; returns what `work` does."""
     from jetcli.cli.accounts import password_of, paths_of
     from jetcli.cli.running import carry_out
 
+    account = config.account(invocation.account)
     password = password_of(account, invocation)
 
     async def session() -> int:
-        from jetcli.transfer.account import Online
+        from jetcli.transfer.account import Credentials, Online
 
-        online = await Online.open(
-            account, password, paths_of(invocation), network, receiving=receiving, emit=report.emit
-        )
-        async with online:
+        credentials = Credentials(account, paths_of(invocation).account(account.jid), password, config.trust)
+        receiving = command == "receive"
+        async with await Online.open(
+            credentials, network, receiving=receiving, command=f"jet {command}", emit=report.emit
+        ) as online:
             return await work(online)
 
     return carry_out(invocation, report, session())
@@ -243,11 +204,6 @@ def _check_sources(files: Sequence[Path], name: str | None) -> None:
 
     for file in files:
         Source.open(file, name).close()
-
-
-def _refuse_ourselves(report: "Report", peer: "Jid") -> None:
-    if report.connected_as == str(peer):
-        raise UsageError("cannot send to this very client")
 
 
 def _check_receive(directory: Path | None, output: Path | None, count: int | None, *, forever: bool) -> None:
