@@ -36,23 +36,6 @@ def write_account(file: Path, account: Account, *, default: bool = False) -> Non
     _write_checked(file, text, wanted)
 
 
-def remove_account(file: Path, name: str) -> None:
-    """Take the account `name` out of the configuration in `file`; raises SetupError as `write_account` does."""
-    config = Config.load(file)
-    if name not in config.accounts:
-        return
-    text = file.read_text(encoding="utf-8")
-    wanted = tomllib.loads(text)
-    del wanted["accounts"][name]
-    if not wanted["accounts"]:
-        del wanted["accounts"]
-    text = _without_block(text, name)
-    if wanted.get("default") == name:
-        del wanted["default"]
-        text = _without_statement(text, "default")
-    _write_checked(file, text, wanted)
-
-
 def _write_checked(file: Path, text: str, wanted: Mapping[str, Any]) -> None:
     try:
         done = tomllib.loads(text) == wanted
@@ -91,12 +74,6 @@ def _with_block(text: str, account: Account) -> str:
         lines[-1] = lines[-1].rstrip("\n") + "\n"
         block.insert(0, "\n")
     return "".join([*lines[:first], *block, *lines[last:]])
-
-
-def _without_block(text: str, name: str) -> str:
-    lines = lines_of(text)
-    first, last = _block_lines(text, name)
-    return "".join([*lines[:first], *lines[last:]])
 
 
 def _block_lines(text: str, name: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetcli.errors import SetupError
-from jetcli.state.accounts import remove_account, write_account
+from jetcli.state.accounts import write_account
 from jetcli.state.config import Account, Config
 
 HOME = Account("home", "romeo@montague.example")
@@ -81,23 +81,6 @@ def test_an_account_is_added_at_the_end_and_all_else_is_kept(file: Path) -> None
     file.write_text(USERS.rstrip("\n"))
     write_account(file, HOME)
     assert file.read_text() == USERS + '\n[accounts.home]\njid = "romeo@montague.example"\n'
-
-
-def test_a_removed_account_takes_its_lines_and_the_default_with_it(file: Path) -> None:
-    file.parent.mkdir()
-    file.write_text('default = "work"\n' + USERS)
-    remove_account(file, "work")
-    config = Config.load(file)
-    assert (config.accounts, config.default) == ({}, None)
-    assert config.aliases == {"juliet": "juliet@capulet.example"}
-    assert "# the account at work" in file.read_text()
-
-
-def test_removing_what_is_not_there_changes_nothing(file: Path) -> None:
-    write_account(file, HOME)
-    before = file.read_text()
-    remove_account(file, "nobody")
-    assert file.read_text() == before
 
 
 @pytest.mark.parametrize(
