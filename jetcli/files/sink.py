@@ -30,8 +30,8 @@ from jetcli.files.syncer import Syncer
 from jetcli.protocol.policy import believable_mtime, shown, shown_size
 
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# O_NONBLOCK is for reopening: a FIFO in the part's place must not make jet wait.
-_PART_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Open for reading too: so a FIFO in the part's place is opened at once, and seen to be one.
+_PART_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: Space that a transfer leaves free, at most; on a small disk a hundredth of it.
 RESERVE = 64 * 2**20

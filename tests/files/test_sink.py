@@ -277,6 +277,14 @@ def test_a_part_whose_sync_fails_is_kept_and_claims_only_what_was_safe(inbox, mo
     assert listing(inbox) == {PART: CONTENT + b"more"}
 
 
+def test_bytes_that_were_cut_off_are_not_claimed_to_be_safe(inbox, monkeypatch):
+    sink = filled(inbox)
+    sink.sync()
+    sink.truncate(4)
+    monkeypatch.setattr(sink_module, "_sync_data", failing(errno.EIO))
+    assert sink.keep() == 4
+
+
 # Publishing
 
 
@@ -499,6 +507,27 @@ def test_a_file_in_the_place_of_the_part_is_never_published(inbox, tmp_path, mon
     assert listing(inbox) == {PART: b"forged content"}
 
 
+def test_a_link_in_the_place_of_the_part_is_never_published(inbox):
+    sink = filled(inbox)
+    (inbox / PART).rename(inbox / "moved")
+    (inbox / PART).symlink_to("moved")
+    with pytest.raises(LocalFileError, match="another file took its place"):
+        sink.publish()
+    assert set(listing(inbox)) == {PART, "moved"}
+
+
+def test_a_file_that_appears_under_the_parts_name_after_publishing_is_not_removed(inbox, monkeypatch):
+    replace = os.replace
+
+    def replace_and_plant(*args, **options):
+        replace(*args, **options)
+        (inbox / PART).write_bytes(b"precious")
+
+    monkeypatch.setattr(os, "replace", replace_and_plant)
+    filled(inbox, on_exist="overwrite").publish()
+    assert listing(inbox) == {"report.pdf": CONTENT, PART: b"precious"}
+
+
 def test_a_part_that_was_removed_is_not_published(inbox):
     sink = filled(inbox)
     (inbox / PART).unlink()
@@ -631,7 +660,7 @@ def test_a_part_that_is_gone_cannot_be_resumed(inbox):
         reopened(inbox, 1)
 
 
-@pytest.mark.parametrize("plant", ["link", "another file", "fifo", "directory"])
+@pytest.mark.parametrize("plant", ["link", "link to the part", "another file", "hard link", "fifo", "directory"])
 def test_what_took_the_place_of_the_part_is_not_touched(inbox, tmp_path, plant):
     sink = filled(inbox)
     sink.keep()
@@ -641,7 +670,11 @@ def test_what_took_the_place_of_the_part_is_not_touched(inbox, tmp_path, plant):
     match plant:
         case "link":
             (inbox / PART).symlink_to(victim)
+        case "link to the part":
+            (inbox / PART).symlink_to("moved")
         case "another file":
+            (inbox / PART).write_bytes(CONTENT)
+        case "hard link":
             (inbox / PART).hardlink_to(victim)
         case "fifo":
             os.mkfifo(inbox / PART)
@@ -652,7 +685,24 @@ def test_what_took_the_place_of_the_part_is_not_touched(inbox, tmp_path, plant):
         reopened(inbox, sink.part_inode, length=3)
     assert raised.value.exit_code == 13
     assert victim.read_bytes() == b"precious"
+    assert (inbox / "moved").read_bytes() == CONTENT
     assert open_descriptors() == descriptors
+
+
+@pytest.mark.parametrize("plant", ["link", "hard link", "fifo"])
+def test_only_a_regular_file_of_one_name_is_adopted(inbox, tmp_path, plant):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    match plant:
+        case "link":
+            (inbox / PART).symlink_to(victim)
+        case "hard link":
+            (inbox / PART).hardlink_to(victim)
+        case "fifo":
+            os.mkfifo(inbox / PART)
+    with pytest.raises(LocalFileError, match=PART):
+        reopened(inbox, None, length=3)
+    assert victim.read_bytes() == b"precious"
 
 
 # Ending

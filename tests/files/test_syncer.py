@@ -54,6 +54,8 @@ def test_sixty_four_mebibytes_are_synced_without_waiting_for_the_clock(disk, mon
     disk.write(thread, SYNC_BYTES)
     assert disk.told.acquire(timeout=PATIENCE_S)
     assert disk.safe == [SYNC_BYTES]
+    disk.write(thread, 2 * SYNC_BYTES - 1)
+    assert not thread._due.is_set()
     thread.stop()
 
 

@@ -375,6 +375,8 @@ MUST_NOT_BE_DIALLED = [
     ("2a00:1450::200:5efe:7f00:1", "not a unicast address of a host"),
     ("fec0::1", "not a unicast address of a host"),
     ("192.88.99.1", "not a unicast address of a host"),
+    ("100::1", "not a unicast address of a host"),
+    ("5f00::1", "not a unicast address of a host"),
     ("3fff::1", "not a unicast address of a host"),
     ("10.255.255.1", "private address outside our networks"),
     ("172.16.0.1", "private address outside our networks"),
