@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.report import Report
+from jetcli.cli.signals import Stopped
 
 T = TypeVar("T")
 
@@ -15,7 +16,7 @@ REST_S = 0.1
 
 
 def carry_out(invocation: Invocation, report: Report, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end, or until the first signal has cancelled it; then CancelledError comes out."""
+    """Run `work` to its end; raise Stopped where a signal has cancelled it."""
     _quiet_logs(invocation)
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda _loop, context: _stray(report, invocation, context))
@@ -24,6 +25,8 @@ def carry_out(invocation: Invocation, report: Report, work: Coroutine[Any, Any, 
     invocation.interruption.cancels(lambda: loop.call_soon_threadsafe(task.cancel))
     try:
         return loop.run_until_complete(task)
+    except asyncio.CancelledError:
+        raise Stopped from None
     finally:
         report.view.later = None
         _end(loop)

@@ -19,7 +19,7 @@ GRACE_S = 1.8
 
 
 class Stopped(BaseException):
-    """A signal arrived before there was a task to cancel; no handler of errors may catch it."""
+    """A signal has ended the command; no handler of errors may catch it."""
 
 
 class Interruption:

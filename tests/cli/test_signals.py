@@ -1,0 +1,158 @@
+"""What a signal does to a running command; real processes, since handlers belong to one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jetcli.cli.signals import Interruption, Stopped
+
+#: A jet whose transfer says what it does and ends only when it is cancelled, politely or not at all.
+PROGRAM = """
+import asyncio, sys
+from types import SimpleNamespace
+from pathlib import Path
+from jetcli.transfer.events import FileDone, Offered, Progress
+
+class Online:
+    async def open(self, *args, **named): return self
+    async def __aenter__(self): return self
+    async def __aexit__(self, *error):
+        if MANNERS == "polite": print("goodbye", file=sys.stderr, flush=True)
+
+async def send_files(online, paths, to, options, emit):
+    emit(Offered("k3v9", "send", to, "film.mkv", 2_200_000_000, None, True))
+    emit(Progress("k3v9", "send", 1_600_000_000, 2_200_000_000))
+    print("running", file=sys.stderr, flush=True)
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            if MANNERS == "polite": raise
+            print("deaf", file=sys.stderr, flush=True)
+
+async def receive_files(online, options, emit, consent, stop):
+    for number in range(100000):
+        emit(FileDone(str(number), "receive", "film.mkv", Path("film.mkv"), 1, 0.1, "tag"))
+        await asyncio.sleep(0)
+    return []
+
+MANNERS = sys.argv.pop(1)
+credentials = lambda *values: values
+sys.modules["jetcli.transfer.account"] = SimpleNamespace(Online=Online(), Credentials=credentials)
+sys.modules["jetcli.transfer.send"] = SimpleNamespace(send_files=send_files)
+sys.modules["jetcli.transfer.receive"] = SimpleNamespace(receive_files=receive_files)
+from jetcli.cli import run
+run()
+"""
+
+
+@pytest.fixture
+def start(environment, account, source, tmp_path):
+    processes = []
+
+    def begin(manners, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, manners, *arguments],
+            env=environment,
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(process, word):
+    for line in process.stderr:
+        if line.strip() == word:
+            return
+    pytest.fail(f"{word!r} was never said")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_the_first_signal_ends_the_transfer_in_good_order(start, number, code):
+    process = start("polite", "send", "film.mkv", "juliet", "--json")
+    wait_for(process, "running")
+    began = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert time.monotonic() - began < 2
+    assert process.returncode == code
+    assert err == "goodbye\nStopped.\nfilm.mkv: 1.6 of 2.2 GB had been sent.\n"
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [line["type"] for line in told] == ["start", "offer", "progress", "result"]
+    assert (told[-1]["exit"], told[-1]["ok"]) == (code, False)
+
+
+def test_a_transfer_that_does_not_listen_is_left_within_two_seconds(start):
+    process = start("rude", "send", "film.mkv", "juliet", "--json")
+    wait_for(process, "running")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, _err = process.communicate(timeout=10)
+    assert 1 < time.monotonic() - began < 2.5
+    assert process.returncode == 130
+    assert [json.loads(line)["type"] for line in out.splitlines()].count("result") == 1
+    assert json.loads(out.splitlines()[-1])["exit"] == 130
+
+
+def test_the_second_signal_leaves_at_once(start):
+    process = start("rude", "send", "film.mkv", "juliet")
+    wait_for(process, "running")
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    wait_for(process, "deaf")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert time.monotonic() - began < 1
+    assert process.returncode == 143
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_reader_that_goes_away_ends_jet_with_141_and_no_traceback(start, option):
+    process = start("polite", "receive", "--accept-all", *option)
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    _out, err = process.communicate(timeout=10)
+    assert process.returncode == 141
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+
+
+def test_a_signal_before_there_is_a_task_stops_the_program_where_it_stands():
+    interruption = Interruption(leave=lambda code: None)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        interruption.install()
+        with pytest.raises(Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        interruption.settled()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert interruption.code == 143
+
+
+def test_a_signal_that_was_switched_off_stays_off(start):
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        Interruption().install()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
