@@ -8,9 +8,7 @@ import binascii
 import hashlib
 from enum import Enum
 
-from jetcli.errors import RemoteProtocolError
-
-#: XEP-0047 section 2.1. It is divisible by 3, so that full blocks need no padding.
+#: Bytes of a block before base64 (XEP-0047 section 2.1). It is divisible by 3: full blocks need no padding.
 MAX_BLOCK_SIZE = 65535
 #: seq is a 16-bit counter (XEP-0047 section 2.2). Libervia 0.9 starts again one block too early, at 65535.
 SEQ_MODULO = 65536
@@ -22,17 +20,6 @@ def dst_addr(sid: str, owner: str, other: str) -> str:
     `sid` is the transport's; `owner` is the full JID of who offered the candidate, `other` that of its peer.
     """
     return hashlib.sha1(f"{sid}{owner}{other}".encode(), usedforsecurity=False).hexdigest()
-
-
-def agreed_block_size(offered: int, answered: int) -> int:
-    """Return the block size of an in-band transport from the offer's and the answer's (XEP-0261 section 2.2).
-
-    An answer above the offer counts as the offer. Raises RemoteProtocolError where there is no room for a byte.
-    """
-    agreed = min(offered, answered, MAX_BLOCK_SIZE)
-    if agreed < 1:
-        raise RemoteProtocolError(f"a block size of {agreed} was asked for", condition="failed-transport")
-    return agreed
 
 
 def strict_base64(text: str) -> bytes:
@@ -53,6 +40,26 @@ def strict_base64(text: str) -> bytes:
 def sequence_number(block: int, modulo: int = SEQ_MODULO) -> int:
     """Return the seq of a bytestream's `block`-th block, from 0."""
     return block % modulo
+
+
+class Window:
+    """How many blocks of a bytestream may wait for their acknowledgement at once.
+
+    It opens with every block that is acknowledged soon, up to 32 blocks or a MiB, and closes quickly when a server
+    throttles: whatever is in flight then delays every other stanza of both sides.
+    """
+
+    BLOCKS = 32
+    SIZE = 1024 * 1024
+    SOON_S = 2.0
+
+    def __init__(self, block_size: int) -> None:
+        self._limit = max(min(self.BLOCKS, self.SIZE // block_size), 1)
+        self.size = min(4, self._limit)
+
+    def acknowledged(self, round_trip_s: float) -> None:
+        """Note that a block was acknowledged after so many seconds."""
+        self.size = min(self.size + 1, self._limit) if round_trip_s <= self.SOON_S else max(self.size // 2, 1)
 
 
 class Verdict(Enum):

@@ -4,12 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetcli.errors import RemoteProtocolError
 from jetcli.protocol.bytestream import (
-    MAX_BLOCK_SIZE,
     SequenceCheck,
     Verdict,
-    agreed_block_size,
+    Window,
     dst_addr,
     sequence_number,
     strict_base64,
@@ -20,21 +18,6 @@ def test_dst_addr_is_that_of_the_examples_of_xep_0260():
     romeo, juliet = "romeo@montague.lit/orchard", "juliet@capulet.lit/balcony"
     assert dst_addr("vj3hs98y", romeo, juliet) == "972b7bf47291ca609517f67f86b5081086052dad"
     assert dst_addr("vj3hs98y", juliet, romeo) == "1a12fb7bc625e55f3ed5b29a53dbe0e4aa7d80ba"
-
-
-@pytest.mark.parametrize(
-    ("offered", "answered", "agreed"),
-    [(4096, 4096, 4096), (65535, 4096, 4096), (4096, 65535, 4096), (100_000, 100_000, MAX_BLOCK_SIZE), (1, 1, 1)],
-)
-def test_the_smaller_block_size_is_agreed_and_never_more_than_16_bits(offered, answered, agreed):
-    assert agreed_block_size(offered, answered) == agreed
-
-
-@pytest.mark.parametrize(("offered", "answered"), [(0, 4096), (4096, 0), (4096, -1)])
-def test_a_block_without_room_is_refused(offered, answered):
-    with pytest.raises(RemoteProtocolError) as caught:
-        agreed_block_size(offered, answered)
-    assert caught.value.condition == "failed-transport"
 
 
 @given(st.binary(max_size=200))
@@ -124,3 +107,37 @@ def test_a_number_from_long_ago_means_that_blocks_are_missing():
         check.take(block)
     assert check.take(6) is Verdict.REPEATED
     assert check.take(5) is Verdict.LOST
+
+
+def test_a_window_opens_with_each_block_that_is_acknowledged_soon_up_to_32_blocks():
+    window = Window(4096)
+    sizes = [window.size]
+    for _ in range(40):
+        window.acknowledged(0.05)
+        sizes.append(window.size)
+    assert sizes[:3] == [4, 5, 6]
+    assert sizes[-1] == 32
+
+
+def test_a_window_of_large_blocks_holds_a_mebibyte():
+    window = Window(65535)
+    for _ in range(40):
+        window.acknowledged(0.05)
+    assert window.size * 65535 <= 1024 * 1024 < (window.size + 1) * 65535
+
+
+def test_a_window_closes_to_one_block_where_a_server_throttles_and_opens_again():
+    window = Window(4096)
+    for _ in range(8):
+        window.acknowledged(9)
+    assert window.size == 1
+    window.acknowledged(0.05)
+    assert window.size == 2
+
+
+@given(st.integers(1, 2**20), st.lists(st.floats(0, 100)))
+def test_there_is_always_room_for_a_block_in_a_window(block_size, round_trips):
+    window = Window(block_size)
+    for round_trip in round_trips:
+        window.acknowledged(round_trip)
+        assert 1 <= window.size <= 32
