@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ def carry_out(invocation: Invocation, report: Report, work: Coroutine[Any, Any, 
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda _loop, context: _stray(report, invocation, context))
     report.view.later = loop.call_later
+    loop.add_signal_handler(signal.SIGUSR1, report.view.status)
     task = loop.create_task(work)
     invocation.interruption.cancels(lambda: loop.call_soon_threadsafe(task.cancel))
     try:

@@ -96,6 +96,16 @@ def test_the_first_signal_ends_the_transfer_in_good_order(start, number, code):
     assert (told[-1]["exit"], told[-1]["ok"]) == (code, False)
 
 
+def test_where_the_transfer_is_can_be_asked_by_a_signal(start):
+    process = start("polite", "send", "film.mkv", "juliet")
+    wait_for(process, "running")
+    process.send_signal(signal.SIGUSR1)
+    wait_for(process, "film.mkv: 1.6 of 2.2 GB (72 %)")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+
+
 def test_a_transfer_that_does_not_listen_is_left_within_two_seconds(start):
     process = start("rude", "send", "film.mkv", "juliet", "--json")
     wait_for(process, "running")
