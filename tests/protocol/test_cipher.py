@@ -248,3 +248,11 @@ def test_nothing_is_sealed_behind_the_final_chunk():
 def test_the_chunked_cipher_takes_only_its_own_sizes_of_key_and_iv(key, iv):
     with pytest.raises(ValueError, match="32 bytes"):
         stream_key(TransportSecret(bytes(key), bytes(iv)), bytes(32))
+
+
+def test_the_example_in_the_documentation_is_the_first_vector():
+    vector = CHUNKED["vectors"][0]
+    text = (VECTORS.parents[1] / "docs" / "chunked-cipher.md").read_text(encoding="utf-8")
+    for field in ("transport_key", "iv", "transcript_sha256", "stream_key", "plaintext"):
+        assert vector[field] in text
+    assert f"{vector['stream'][:32]} {vector['stream'][32:]}" in text
