@@ -18,7 +18,6 @@ from jetcli.protocol.model import (
     NS_JET,
     NS_JET_OMEMO,
     NS_JINGLE,
-    NS_OMEMO,
     NS_RESUME,
     NS_SOCKS5_TRANSPORT,
 )
@@ -122,7 +121,6 @@ SENDING = (
     NS_INBAND_TRANSPORT,
     NS_INBAND,
     NS_BYTESTREAMS,
-    f"{NS_OMEMO}.devicelist+notify",
 )
 RECEIVING = (
     *SENDING,

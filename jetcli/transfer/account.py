@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from jetcli.errors import JetError
 from jetcli.protocol.effects import Limits
@@ -37,6 +37,7 @@ from jetcli.xmpp.inband import InbandService
 from jetcli.xmpp.jingle import JingleService, Terms
 from jetcli.xmpp.negotiation import Negotiation
 from jetcli.xmpp.omemo import Omemo, fingerprint
+from jetcli.xmpp.omemo_pep import OmemoPep
 from jetcli.xmpp.registration import register_account
 
 #: More streams than this share the machine worse than they queue (design: control on asyncio, data on threads).
@@ -132,9 +133,10 @@ class Online:
         settings = credentials.settings(scram.known())
         self.emit(Phase(f"connecting to {settings.domain}"))
 
-        def setup(client: object) -> None:
+        def setup(client: Any) -> None:
             self.discovery = Discovery(client, RECEIVING if receiving else SENDING)
             self.inband = InbandService(client)
+            client.summon(OmemoPep)
             self.jingle = JingleService(
                 client,
                 inband=self.inband,
