@@ -180,7 +180,7 @@ class Omemo:
         try:
             listed = await self._device.listed(bare_jid)
         except UnsupportedError as error:
-            raise TrustError(f"the devices of {shown(bare_jid)} cannot be read: {error.message}") from error
+            raise TrustError(f"the offer's sender cannot be checked: {error.message}") from error
         if device_id not in listed:
             raise TrustError(f"the offer was sealed by a device that {shown(bare_jid)} does not publish")
 

@@ -87,8 +87,9 @@ class OmemoPep(aioxmpp.service.Service):
         except StanzaError as error:
             if error.condition in _PASSING:
                 raise
+            # Servers do not tell strangers a node that is closed to them from one that is not there.
             raise UnsupportedError(
-                f"the OMEMO device list of {shown(bare_jid)} cannot be read: {error.condition}"
+                f"{shown(bare_jid)} has published no OMEMO device", hint=f"or none that we may see: {error.condition}"
             ) from error
 
     async def bundle(self, bare_jid: str, device_id: int) -> PublicBundle | None:
