@@ -6,6 +6,7 @@ from pathlib import Path
 import aioxmpp
 
 from jetcli.errors import UsageError
+from jetcli.protocol.jid import parse_jid
 from jetcli.protocol.policy import shown
 
 #: Deadlines of design.md, in seconds.
@@ -36,7 +37,14 @@ class AccountSettings:
     @property
     def address(self) -> aioxmpp.JID:
         """The bare JID as aioxmpp prepares it; raises UsageError where it is none."""
-        return parsed_jid(self.jid).bare()
+        address = parsed_jid(self.jid).bare()
+        try:
+            ours = parse_jid(self.jid)
+        except ValueError:
+            raise _not_valid(self.jid) from None
+        if ours.local is None:
+            raise _not_valid(self.jid)
+        return address
 
     @property
     def domain(self) -> str:
@@ -49,4 +57,8 @@ def parsed_jid(text: str) -> aioxmpp.JID:
     try:
         return aioxmpp.JID.fromstr(text)
     except ValueError:
-        raise UsageError(f"'{shown(text)}' is not a valid address") from None
+        raise _not_valid(text) from None
+
+
+def _not_valid(text: str) -> UsageError:
+    return UsageError(f"'{shown(text)}' is not a valid address")

@@ -25,8 +25,10 @@ import aioxmpp.connector
 import aioxmpp.entitycaps
 import aioxmpp.errors
 import aioxmpp.node
+import aioxmpp.protocol
 import aioxmpp.stream
 import aioxmpp.xml
+import OpenSSL.SSL
 
 #: Host, port and the connector that knows how to speak there.
 Option = tuple[str, int, aioxmpp.connector.BaseConnector]
@@ -49,6 +51,9 @@ def mend() -> None:
     _write_to_closed_transport_is_dropped()
     _failed_handshake_fails_once()
     _lost_transport_is_not_reported_twice()
+    _stanzas_survive_a_dying_stream()
+    _stanzas_are_resent_in_order()
+    _cancelled_answers_are_dropped()
     _servers_are_found_by_our_finder()
     _text_is_checked_fast()
     _capabilities_carry_our_name()
@@ -124,13 +129,73 @@ def _failed_handshake_fails_once() -> None:
 
 def _lost_transport_is_not_reported_twice() -> None:
     # Every lost connection is told to the protocol, and once more, with a traceback, to the loop's handler; a second
-    # error of the same transport raises RuntimeError inside the loop. No longer needed when a reset prints nothing
-    # without it.
+    # error of the same transport raises RuntimeError inside the loop. OpenSSL's error classes are no OSErrors, so all
+    # who wait on the stream would need to know them. No longer needed when a reset prints nothing without it.
     def fatal_error(self: Any, exc: BaseException, _message: str) -> None:
-        if self._state != aioopenssl._State.CLOSED:
-            self._force_close(exc)
+        if self._state == aioopenssl._State.CLOSED:
+            return
+        if isinstance(exc, OpenSSL.SSL.Error) and self._state != aioopenssl._State.TLS_HANDSHAKING:
+            exc = ConnectionResetError("the TLS connection broke")
+        self._force_close(exc)
 
     aioopenssl.STARTTLSTransport._fatal_error = fatal_error
+
+    # After such an error while writing, the vanilla code goes on and reads a variable that was never set.
+    vanilla = aioopenssl.STARTTLSTransport._write_ready
+
+    def write_ready(self: Any) -> None:
+        try:
+            vanilla(self)
+        except UnboundLocalError:
+            if self._state != aioopenssl._State.CLOSED:
+                raise
+
+    aioopenssl.STARTTLSTransport._write_ready = write_ready
+
+
+def _stanzas_survive_a_dying_stream() -> None:
+    # Between the loss of the transport and the end of the stream's task a stanza fails with ConnectionError, though the
+    # session will be resumed (XEP-0198). The task now ends before it takes the stanza, which stays first in the queue.
+    # No longer needed when questions asked right after a cut are answered.
+    vanilla = aioxmpp.stream.StanzaStream._process_outgoing
+
+    def process_outgoing(self: Any, xmlstream: Any, token: Any) -> None:
+        if xmlstream.state != aioxmpp.protocol.State.OPEN:
+            raise ConnectionResetError("the stream broke")
+        vanilla(self, xmlstream, token)
+
+    aioxmpp.stream.StanzaStream._process_outgoing = process_outgoing
+
+
+def _stanzas_are_resent_in_order() -> None:
+    # After a resumption stanzas without an acknowledgement are sent again in reverse. No longer needed when messages
+    # that were under way in a cut arrive in their order.
+    def resume(self: Any, remote_counter: int) -> None:
+        self.sm_ack(remote_counter)
+        for token in reversed(self._sm_unacked_list):
+            self._active_queue.putleft_nowait(token)
+        self._sm_unacked_list.clear()
+
+    aioxmpp.stream.StanzaStream._resume_sm = resume
+
+
+def _cancelled_answers_are_dropped() -> None:
+    # A stream that goes away cancels the coroutines that still answer requests, and then trips over their
+    # CancelledError inside the loop. No longer needed when a client that stops in the middle of an answer prints
+    # nothing without it.
+    stream = aioxmpp.stream.StanzaStream
+    send_reply, check = stream._iq_request_coro_done_send_reply, stream._iq_request_coro_done_check
+
+    def answered(self: Any, request: Any, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            send_reply(self, request, task)
+
+    def checked(self: Any, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            check(self, task)
+
+    stream._iq_request_coro_done_send_reply = answered
+    stream._iq_request_coro_done_check = checked
 
 
 def _servers_are_found_by_our_finder() -> None:

@@ -33,6 +33,8 @@ PRIORITY = -1
 #: A silent stream is asked for a sign of life after the first, and given up after both.
 SILENCE_S = 15.0
 ANSWER_S = 15.0
+#: Until the first attempt to reconnect; each further one waits a fifth longer, up to a minute.
+RECONNECT_S = 1.0
 CLOSE_S = 1.0
 
 _RESOURCE = string.ascii_lowercase + string.digits
@@ -107,6 +109,7 @@ class Connection:
             negotiation_timeout=timedelta(seconds=IQ_S),
             max_initial_attempts=1,
         )
+        client.backoff_start = timedelta(seconds=RECONNECT_S)
         client.stream.soft_timeout = timedelta(seconds=SILENCE_S)
         client.stream.round_trip_time = timedelta(seconds=ANSWER_S)
         self = cls(client, settings, presence, login, Route(settings))
