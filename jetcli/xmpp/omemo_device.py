@@ -160,9 +160,9 @@ class OmemoDevice:
     # Keeping the device published
 
     async def _keep_published(self) -> None:
-        """Rotate our signed prekey where it is due, publish what has changed, stay on the device list."""
+        """Renew the prekeys that are due, publish what has changed, stay on the device list."""
         async with self.operation() as ratchet:
-            ratchet.rotate()
+            ratchet.refresh()
         await self._publish_bundle()
         await self._stay_listed()
 
@@ -171,6 +171,7 @@ class OmemoDevice:
         async with self._alone():
             if self._ratchet.unpublished:
                 with self._storage.transaction():
+                    self._ratchet.refresh()
                     keys = self._ratchet.bundle()
                 await self._pep.publish_bundle(self.device_id, keys)
                 self._ratchet.unpublished = False

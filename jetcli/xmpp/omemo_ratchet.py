@@ -135,8 +135,12 @@ class Ratchet:
             pre_keys={number: key for key, number in sorted(own.pre_key_ids.items(), key=lambda item: item[1])},
         )
 
-    def rotate(self) -> None:
-        """Replace our signed prekey where it is a week old (XEP-0384 version 0.3 section 5.1)."""
+    def refresh(self) -> None:
+        """Fill our prekeys up, and replace our signed one where it is a week old (XEP-0384 version 0.3 section 5.1)."""
+        missing = PRE_KEYS - at_once(self._current.get_num_visible_pre_keys())
+        if missing:
+            at_once(self._current.generate_pre_keys(missing))
+            self.unpublished = True
         if at_once(self._current.signed_pre_key_age()) > ROTATION_S:
             at_once(self._current.rotate_signed_pre_key())
             self.unpublished = True
@@ -257,8 +261,7 @@ class Ratchet:
             raise CannotOpenError("its key exchange fails") from error
         self._make_current(session)
         if at_once(self._current.delete_pre_key(session)):
-            at_once(self._current.generate_pre_keys(PRE_KEYS - at_once(self._current.get_num_visible_pre_keys())))
-            self.rotate()
+            # The prekey that replaces it is made with the next bundle: somebody is waiting for this envelope.
             self.unpublished = True
         return self._opened(session, material)
 

@@ -158,6 +158,8 @@ def test_a_used_prekey_is_gone_and_replaced(pair):
     before = juliet.bundle().pre_keys
     juliet.unpublished = False
     juliet.open(romeo.jid, sealed(romeo, juliet))
+    assert len(juliet.bundle().pre_keys) == 99
+    juliet.refresh()
     after = juliet.bundle().pre_keys
     assert len(before.keys() - after.keys()) == len(after.keys() - before.keys()) == 1
     assert juliet.unpublished
@@ -207,10 +209,10 @@ def test_the_signed_prekey_is_replaced_after_a_week_and_the_one_before_still_wor
     under_way = sealed(romeo, juliet)
     before = juliet.bundle().signed_pre_key
     juliet.unpublished = False
-    juliet.rotate()
+    juliet.refresh()
     assert juliet.bundle().signed_pre_key == before
     monkeypatch.setattr(omemo_ratchet, "ROTATION_S", -1.0)
-    juliet.rotate()
+    juliet.refresh()
     assert juliet.unpublished
     assert juliet.bundle().signed_pre_key != before
     assert juliet.open(romeo.jid, under_way).key_material == KEY
