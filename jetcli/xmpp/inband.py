@@ -19,7 +19,7 @@ from jetcli.errors import JetError
 from jetcli.protocol.bytestream import MAX_BLOCK_SIZE, SEQ_MODULO
 from jetcli.protocol.model import NS_INBAND, InbandTransport
 from jetcli.protocol.policy import MAX_SIZE, unsigned
-from jetcli.xmpp.ask import ask
+from jetcli.xmpp.ask import StanzaError, ask
 from jetcli.xmpp.channel import IDLE_S
 from jetcli.xmpp.inband_channel import BlockRefusedError, InbandChannel
 
@@ -129,6 +129,8 @@ class InbandService:
         try:
             await self._opened(address, transport, bytestream, timeout_s, open_it=open_it)
         except BaseException:
+            if not bytestream.opened.done():
+                channel.peer_closed()  # it was never open: there is nothing to close
             channel.close()
             raise
         return channel
@@ -144,8 +146,11 @@ class InbandService:
         bytestream.opened.set_result(None)
         try:
             await ask(self._client, Open(transport.sid, transport.block_size), peer, timeout_s, kind="set")
-        except JetError as error:
+        except StanzaError as error:
+            bytestream.channel.peer_closed()
             raise ConnectionRefusedError(error.message) from error
+        except JetError as error:
+            raise ConnectionError(error.message) from error
 
     async def _close(self, peer: aioxmpp.JID, sid: str) -> None:
         # Whatever the answer, the bytestream is closed (XEP-0047 section 2.3).

@@ -1,0 +1,401 @@
+import asyncio
+import threading
+from base64 import b64decode, b64encode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jetcli.errors import NetworkError, RemoteProtocolError
+from jetcli.xmpp.inband_channel import MAX_WAITING, BlockRefusedError, InbandChannel
+
+
+class Bench:
+    """A channel, and what it did to the peer: blocks, acknowledgements to give, whether it hung up or was released."""
+
+    def __init__(self, block_size=4, *, automatic=True, idle_s=5.0, modulo=65536):
+        self.blocks = []
+        self.acknowledgements = []
+        self.arrived = asyncio.Event()
+        self.hung_up = 0
+        self.released = asyncio.Event()
+        self.automatic = automatic
+        self.channel = InbandChannel(
+            block_size,
+            deliver=self.deliver,
+            hang_up=self.hang_up,
+            released=self.released.set,
+            idle_s=idle_s,
+            modulo=modulo,
+        )
+
+    async def deliver(self, seq, text):
+        self.blocks.append((seq, b64decode(text)))
+        self.arrived.set()
+        if not self.automatic:
+            self.acknowledgements.append(asyncio.get_running_loop().create_future())
+            await self.acknowledgements[-1]
+
+    def hang_up(self):
+        self.hung_up += 1
+
+    def acknowledge(self):
+        """Acknowledge every block that has arrived at the peer."""
+        for each in self.acknowledgements:
+            if not each.done():
+                each.set_result(None)
+
+    async def until(self, count):
+        """Wait until the peer got so many blocks."""
+        async with asyncio.timeout(5):
+            while len(self.blocks) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
+
+    def send(self, *pieces, finish=True):
+        """Send on a worker thread."""
+
+        def work():
+            for piece in pieces:
+                self.channel.sendall(memoryview(piece))
+            if finish:
+                self.channel.finish_sending()
+
+        return asyncio.create_task(asyncio.to_thread(work))
+
+    def receive(self, size=64):
+        """Receive once on a worker thread."""
+
+        def work():
+            buffer = bytearray(size)
+            return bytes(buffer[: self.channel.recv_into(memoryview(buffer))])
+
+        return asyncio.create_task(asyncio.to_thread(work))
+
+    def arrive(self, seq, data):
+        return self.channel.take(seq, b64encode(data).decode())
+
+
+@pytest.fixture
+async def bench():
+    """Make benches, whose channels are closed after the test."""
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Bench(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.channel.close()
+        await each.released.wait()
+
+
+async def test_bytes_go_out_in_full_blocks_numbered_from_0_whatever_they_came_in(bench):
+    here = bench(4)
+    await here.send(b"ab", b"cdefghij", b"", b"k")
+    assert here.blocks == [(0, b"abcd"), (1, b"efgh"), (2, b"ijk")]
+
+
+@given(st.lists(st.binary(max_size=30)), st.integers(1, 12))
+def test_no_splitting_of_what_is_sent_changes_what_arrives(pieces, block_size):
+    async def arriving():
+        here = Bench(block_size)
+        await here.send(*pieces)
+        here.channel.close()
+        await here.released.wait()
+        return here.blocks
+
+    data = b"".join(pieces)
+    expected = [data[start : start + block_size] for start in range(0, len(data), block_size)]
+    assert asyncio.run(arriving()) == list(enumerate(expected))
+
+
+async def test_nothing_sent_is_an_empty_bytestream_that_is_closed(bench):
+    here = bench()
+    await here.send()
+    assert here.blocks == []
+    await asyncio.sleep(0)
+    assert here.hung_up == 1
+
+
+async def test_sequence_numbers_start_again_where_the_peer_expects_it(bench):
+    here = bench(1, modulo=3)
+    await here.send(b"abcde")
+    assert [seq for seq, _ in here.blocks] == [0, 1, 2, 0, 1]
+
+
+async def test_no_more_blocks_than_the_window_has_are_in_flight(bench):
+    here = bench(1, automatic=False)
+    sending = here.send(b"abcdefgh")
+    await here.until(4)
+    here.acknowledgements[0].set_result(None)
+    await here.until(6)  # one place became free, and the window opened by another
+    assert not sending.done()
+    while not sending.done():
+        here.acknowledge()
+        await asyncio.sleep(0)
+    assert len(here.blocks) == 8
+
+
+async def test_the_end_of_sending_waits_for_every_acknowledgement(bench):
+    here = bench(4, automatic=False)
+    sending = here.send(b"abcdef")
+    await here.until(2)
+    here.acknowledgements[1].set_result(None)
+    await asyncio.wait([sending], timeout=0.02)
+    assert not sending.done()
+    assert here.hung_up == 0
+    here.acknowledgements[0].set_result(None)
+    await sending
+    await asyncio.sleep(0)
+    assert here.hung_up == 1
+
+
+async def test_an_acknowledgement_that_does_not_come_is_a_timeout(bench):
+    here = bench(4, automatic=False, idle_s=0.02)
+    with pytest.raises(TimeoutError):
+        await here.send(b"abcd")
+
+
+async def test_a_full_window_that_stands_still_is_a_timeout(bench):
+    here = bench(1, automatic=False, idle_s=0.02)
+    with pytest.raises(TimeoutError):
+        await here.send(b"abcdefgh", finish=False)
+    assert len(here.blocks) == 4
+
+
+async def test_a_block_that_the_peer_refuses_ends_the_sending(bench):
+    here = bench(4, automatic=False)
+    sending = here.send(b"abcd")
+    await here.until(1)
+    here.acknowledgements[0].set_exception(NetworkError("juliet answered item-not-found"))
+    with pytest.raises(ConnectionResetError, match="juliet answered item-not-found"):
+        await sending
+
+
+async def test_what_arrives_is_given_out_in_order_and_acknowledged_when_it_was_taken(bench):
+    here = bench(8)
+    first, second = here.arrive(0, b"abcdef"), here.arrive(1, b"gh")
+    assert await here.receive(4) == b"abcd"
+    assert not first.done()
+    assert await here.receive(4) == b"ef"
+    await first
+    assert not second.done()
+    assert await here.receive(4) == b"gh"
+    await second
+
+
+async def test_a_worker_waits_for_a_block_that_comes_later(bench):
+    here = bench()
+    receiving = here.receive()
+    acknowledgement = here.arrive(0, b"abcd")
+    assert await receiving == b"abcd"
+    await acknowledgement
+
+
+async def test_a_peer_that_sends_nothing_is_a_timeout(bench):
+    here = bench(idle_s=0.01)
+    with pytest.raises(TimeoutError):
+        await here.receive()
+
+
+async def test_an_empty_block_is_acknowledged_and_is_not_the_end(bench):
+    here = bench()
+    await here.arrive(0, b"")
+    here.arrive(1, b"abcd")
+    assert await here.receive() == b"abcd"
+
+
+async def test_after_the_peer_closed_what_it_sent_can_be_received_and_then_comes_the_end(bench):
+    here = bench()
+    here.arrive(0, b"abcd")
+    here.channel.peer_closed()
+    assert await here.receive() == b"abcd"
+    assert await here.receive() == b""
+    with pytest.raises(BlockRefusedError) as caught:
+        here.arrive(1, b"more")
+    assert caught.value.condition == "item-not-found"
+
+
+async def test_a_peer_that_closed_is_sent_no_close_and_no_block(bench):
+    here = bench()
+    here.channel.peer_closed()
+    with pytest.raises(ConnectionResetError, match="the peer closed the bytestream"):
+        await here.send(b"abcd")
+    here.channel.close()
+    await here.released.wait()
+    assert here.hung_up == 0
+    assert here.blocks == []
+
+
+async def test_a_peer_that_closes_before_it_has_acknowledged_everything_ends_the_sending(bench):
+    here = bench(4, automatic=False)
+    sending = here.send(b"abcd")
+    await here.until(1)
+    here.channel.peer_closed()
+    with pytest.raises(ConnectionResetError, match="too early"):
+        await sending
+
+
+async def test_a_lost_stream_still_gives_out_what_had_arrived_and_then_the_error(bench):
+    here = bench()
+    here.arrive(0, b"abcd")
+    here.channel.fail(ConnectionResetError("the connection to the server was lost"))
+    assert await here.receive() == b"abcd"
+    with pytest.raises(ConnectionResetError, match="server was lost"):
+        await here.receive()
+
+
+@pytest.mark.parametrize(
+    ("seq", "text", "condition"),
+    [
+        pytest.param(1, "QUJD", "unexpected-request", id="a gap"),
+        pytest.param(0, "QUJD!", "bad-request", id="no base64"),
+        pytest.param(0, "QU JD", "bad-request", id="a blank"),
+        pytest.param(0, "QR==", "bad-request", id="not canonical"),
+        pytest.param(0, "QUJDREU=", "bad-request", id="a byte too large"),
+        pytest.param(0, "QUJD" * 1000, "bad-request", id="much too large"),
+    ],
+)
+async def test_a_block_that_cannot_be_taken_ends_the_bytestream(bench, seq, text, condition):
+    here = bench(4)
+    with pytest.raises(BlockRefusedError) as caught:
+        here.channel.take(seq, text)
+    assert caught.value.condition == condition
+    assert here.hung_up == 1
+    with pytest.raises(RemoteProtocolError) as error:
+        await here.receive()
+    assert error.value.condition == "failed-transport"
+    with pytest.raises(BlockRefusedError) as caught:
+        here.arrive(0, b"abcd")
+    assert caught.value.condition == "item-not-found"
+
+
+async def test_a_repeated_block_is_refused_and_changes_nothing(bench):
+    here = bench()
+    here.arrive(0, b"abcd")
+    with pytest.raises(BlockRefusedError) as caught:
+        here.arrive(0, b"evil")
+    assert caught.value.condition == "unexpected-request"
+    here.arrive(1, b"efgh")
+    assert await here.receive() + await here.receive() == b"abcdefgh"
+
+
+async def test_a_peer_that_waits_for_no_acknowledgement_is_cut_off_with_bounded_memory(bench):
+    here = bench(1)
+    for seq in range(MAX_WAITING):
+        here.arrive(seq, b"x")
+    with pytest.raises(BlockRefusedError) as caught:
+        here.arrive(MAX_WAITING, b"x")
+    assert caught.value.condition == "resource-constraint"
+
+
+async def test_65537_blocks_arrive_in_order(bench):
+    here = bench(2)
+    count, data = 65_540, bytearray()
+
+    def work():
+        buffer = memoryview(bytearray(4))
+        while length := here.channel.recv_into(buffer):
+            data.extend(buffer[:length])
+
+    worker = asyncio.create_task(asyncio.to_thread(work))
+    for block in range(count):
+        acknowledgement = here.arrive(block % 65536, (block % 65521).to_bytes(2))
+        if block % 50 == 49:
+            await acknowledgement
+    here.channel.peer_closed()
+    await worker
+    assert data == b"".join((block % 65521).to_bytes(2) for block in range(count))
+
+
+async def test_abort_frees_a_worker_that_receives_even_where_blocks_wait(bench):
+    here = bench()
+    receiving = here.receive()
+    here.channel.abort()
+    with pytest.raises(ConnectionAbortedError):
+        await receiving
+    with pytest.raises(ConnectionAbortedError):
+        await here.receive()
+
+
+async def test_abort_frees_a_worker_that_sends(bench):
+    here = bench(1, automatic=False)
+    sending = here.send(b"abcdefgh")
+    await here.until(4)
+    here.channel.abort()
+    with pytest.raises(ConnectionAbortedError):
+        await sending
+
+
+async def test_after_abort_the_end_of_sending_does_nothing(bench):
+    here = bench(automatic=False)
+    here.channel.abort()
+    await here.send()
+    assert here.blocks == []
+
+
+async def test_close_refuses_what_was_not_taken_tells_the_peer_once_and_releases(bench):
+    here = bench()
+    waiting = here.arrive(0, b"abcd")
+    here.channel.close()
+    here.channel.close()
+    with pytest.raises(BlockRefusedError) as caught:
+        await waiting
+    assert caught.value.condition == "item-not-found"
+    await here.released.wait()
+    assert here.hung_up == 1
+
+
+async def test_close_stops_waiting_for_acknowledgements(bench):
+    here = bench(4, automatic=False)
+    sending = here.send(b"abcd", finish=False)
+    await here.until(1)
+    await sending
+    here.channel.close()
+    await here.released.wait()
+    await asyncio.sleep(0)
+    assert here.acknowledgements[0].cancelled()
+
+
+async def test_drain_counts_what_it_discards_until_the_end(bench):
+    here = bench(8)
+    here.arrive(0, b"surplus")
+    here.channel.peer_closed()
+    assert await asyncio.to_thread(here.channel.drain, 60) == 7
+
+
+async def test_drain_stops_at_its_deadline_and_the_idle_time_holds_again(bench):
+    here = bench(8)
+    here.arrive(0, b"surplus")
+    assert await asyncio.to_thread(here.channel.drain, 0.02) == 7
+    assert here.channel._idle_s == 5.0
+
+
+async def test_after_the_end_of_sending_there_is_nothing_to_drain(bench):
+    here = bench()
+    await here.send(b"abcd")
+    assert await asyncio.to_thread(here.channel.drain, 60) == 0
+
+
+def test_a_worker_that_outlives_the_loop_is_freed():
+    async def begin():
+        here = Bench(4)
+        here.arrive(0, b"abcd")
+        return here.channel
+
+    channel = asyncio.run(begin())
+    failures = []
+
+    def work():
+        try:
+            channel.recv_into(memoryview(bytearray(4)))
+        except OSError as error:
+            failures.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    worker.join(5)
+    assert isinstance(failures[0], ConnectionAbortedError)
+    channel.close()
