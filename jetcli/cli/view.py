@@ -63,7 +63,11 @@ class _Running:
 
 
 class View:
-    """Tells a person what happens. `later` calls something after so many seconds; without it waits go unmentioned."""
+    """Tells a person what happens.
+
+    `later` calls something after so many seconds; without it waits go unmentioned. `asks` says that each offer becomes a
+    question, which describes it better than a line.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,8 @@ class View:
     ) -> None:
         self.messages = messages
         self.later = later
+        self.asks = False
+        self._waits_for_offers = False
         self._direction = direction
         self._quiet = quiet
         self._verbose = verbose
@@ -138,6 +144,7 @@ class View:
     @_tell.register
     def _connected(self, event: happened.Connected) -> None:
         if self._direction == "receive":
+            self._waits_for_offers = True
             self.line(f"Waiting as {shown(event.jid)} · Ctrl-C to stop")
         elif self._verbose:
             self.line(f"Connected as {shown(event.jid)}")
@@ -145,7 +152,8 @@ class View:
     @_tell.register
     def _phase(self, event: happened.Phase) -> None:
         text = shown(event.text)
-        if self.later is not None:
+        already_said = self._waits_for_offers and event.id is None
+        if self.later is not None and not already_said:
             self._waiting = self.later(PHASE_S, lambda: self.line(f"{text[:1].upper()}{text[1:]} …"))
 
     @_tell.register
@@ -163,9 +171,9 @@ class View:
         name = shown(event.name)
         self._running[event.id] = _Running(name, shown(event.peer), event.size)
         size = "" if event.size is None else f", {size_text(event.size)}"
-        if event.direction == "receive":
+        if event.direction == "receive" and not self.asks:
             self.line(f"{shown(event.peer)} offers {name}{size}")
-        else:
+        elif event.direction == "send":
             self._plain(f"{name}: offered{size}")
 
     @_tell.register
@@ -175,9 +183,11 @@ class View:
     @_tell.register
     def _declined(self, event: happened.Declined) -> None:
         running = self._running.pop(event.id, None)
-        if event.direction == "receive" and event.by != "me" and running is not None:
-            reason = f": {shown(event.reason)}" if event.reason else ""
-            self.line(f"Declined {running.name} from {running.peer}{reason}")
+        if event.direction == "send" or event.by == "me":
+            return
+        what = f"{running.name} from {running.peer}" if running is not None else "an offer"
+        reason = f": {shown(event.reason, 400)}" if event.reason else ""
+        self.line(f"{'Lost' if event.by == 'peer' else 'Declined'} {what}{reason}")
 
     @_tell.register
     def _path_chosen(self, event: happened.PathChosen) -> None:

@@ -165,6 +165,7 @@ def _consent(invocation: Invocation, report: "Report", *, ask: bool) -> Callable
     if ask and interactive(invocation):
         from jetcli.cli.prompt import Questions
 
+        report.view.asks = True
         return Questions(report.view, report.json).consent
 
     async def agree(offer: "OfferSeen") -> Consent:

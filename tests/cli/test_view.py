@@ -97,6 +97,20 @@ def test_a_receiver_says_where_it_waits_and_what_is_declined(view):
     ]
 
 
+def test_a_stranger_is_declined_before_anything_is_known_of_the_offer(view):
+    view = view("receive")
+    view.emit(happened.Declined("k3v9", "receive", "policy", "mallory@x is no contact; to take it:  --from mallory@x"))
+    assert lines(view) == ["Declined an offer: mallory@x is no contact; to take it:  --from mallory@x"]
+
+
+def test_an_offer_that_is_asked_about_has_no_line_of_its_own(view):
+    view = view("receive")
+    view.asks = True
+    view.emit(happened.Offered("k3v9", "receive", JULIET, "film.mkv", 5, None, resumable=True))
+    view.emit(happened.Declined("k3v9", "receive", "me", ""))
+    assert lines(view) == []
+
+
 def test_a_failure_is_an_error_line_and_a_hint(view):
     view = view("receive", quiet=True)
     error = InterruptedTransferError("connection lost after 4,999 of 5,000 bytes", hint="jet resume k3v9")
