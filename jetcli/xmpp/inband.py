@@ -80,6 +80,11 @@ class _Bytestream:
     channel: InbandChannel
     opened: "asyncio.Future[None]"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened; a wait that was given up, or that the loss of the server ended, is no opening."""
+        return self.opened.done() and not self.opened.cancelled() and self.opened.exception() is None
+
 
 class InbandService:
     """The in-band bytestreams of one connection."""
@@ -129,7 +134,7 @@ class InbandService:
         try:
             await self._opened(address, transport, bytestream, timeout_s, open_it=open_it)
         except BaseException:
-            if not bytestream.opened.done():
+            if not bytestream.is_open:
                 channel.peer_closed()  # it was never open: there is nothing to close
             channel.close()
             raise
@@ -200,7 +205,7 @@ class InbandService:
 
     def _open_channel(self, iq: aioxmpp.IQ) -> InbandChannel:
         bytestream = self._bytestreams.get((str(iq.from_), iq.payload.sid))
-        if bytestream is None or not bytestream.opened.done():
+        if bytestream is None or not bytestream.is_open:
             raise _refusal("item-not-found", "no such bytestream is open")
         return bytestream.channel
 
