@@ -41,6 +41,7 @@ class Tap:
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._connections = 0
+        self._closed = False
 
     @property
     def port(self) -> int:
@@ -64,22 +65,25 @@ class Tap:
 
     def close(self) -> None:
         """Stop listening, end all connections, and return when nothing is written any more."""
-        with suppress(OSError):  # wakes accept(), which close() alone does not
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
         with self._lock:
+            self._closed = True
             _end(*self._open)
+        with suppress(OSError):  # wakes accept(), which closing the listener does not
+            socket.create_connection((HOST, self.port), DIAL_S).close()
         for thread in self._threads:
             thread.join()
+        self._listener.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                self._start(self._serve, near)
+        while True:
+            near, _ = self._listener.accept()
+            if self._closed:
+                near.close()
+                return
+            self._start(self._serve, near)
 
     def _serve(self, near: socket.socket) -> None:
-        with self._held(near), suppress(OSError):
+        with suppress(OSError), self._held(near):
             far = socket.create_connection(self.target, timeout=DIAL_S)
             far.settimeout(None)
             with self._held(far):
@@ -112,10 +116,12 @@ class Tap:
 
     @contextmanager
     def _held(self, end: socket.socket) -> Iterator[None]:
-        """Keep `end` where `cut` finds it; close it at the end."""
-        with self._lock:
-            self._open.add(end)
+        """Keep `end` where `close` finds it, then close it; raise OSError where all is closed already."""
         try:
+            with self._lock:
+                if self._closed:
+                    raise ConnectionAbortedError
+                self._open.add(end)
             yield
         finally:
             with self._lock:
