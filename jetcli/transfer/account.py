@@ -231,6 +231,7 @@ class Online:
             reach,
             inband=network.path in {"auto", "ibb"} and quirks.inband,
             seq_modulo=quirks.seq_modulo,
+            idle_s=network.idle_s,
             limits=Limits(acceptance_s=network.acceptance_s, candidates_s=network.candidates_s),
         )
 

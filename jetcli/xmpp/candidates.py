@@ -16,7 +16,7 @@ from jetcli.protocol.model import Candidate, CandidateType, Socks5Transport
 from jetcli.protocol.nomination import dial_order, priority
 from jetcli.protocol.policy import MAX_CANDIDATES, why_not_dial
 from jetcli.xmpp import socks5
-from jetcli.xmpp.channel import SocketChannel
+from jetcli.xmpp.channel import IDLE_S, SocketChannel
 
 #: A candidate that does not answer gives the next one its chance after this long; both go on (RFC 8305 calls it
 #: connection attempt delay).
@@ -47,17 +47,26 @@ class Candidates:
     """Both sides' candidates of one session between `me` and `peer` (full JIDs).
 
     `activate_proxy(proxy_jid, transport_sid, peer)` asks a proxy to join the two connections, and raises
-    `socks5.ProxyRefused` where it does not. `told` takes a line for the user who asked for details.
+    `socks5.ProxyRefusedError` where it does not. `told` takes a line for the user who asked for details. The connection
+    that is taken may stand still for `idle_s`.
     """
 
     def __init__(
-        self, me: str, peer: str, reach: Reach, *, activate_proxy: socks5.ActivateProxy, told: Callable[[str], None]
+        self,
+        me: str,
+        peer: str,
+        reach: Reach,
+        *,
+        activate_proxy: socks5.ActivateProxy,
+        told: Callable[[str], None],
+        idle_s: float = IDLE_S,
     ) -> None:
         self._me = me
         self._peer = peer
         self._reach = reach
         self._activate_proxy = activate_proxy
         self._told = told
+        self._idle_s = idle_s
         self._listener: socks5.Listener | None = None
         self._dials: dict[Candidate, asyncio.Task[SocketChannel]] = {}
         self._floor = 0
@@ -155,7 +164,7 @@ class Candidates:
         host = candidate.host
         if candidate.type is CandidateType.PROXY and self._is_trusted_proxy(candidate):
             host = await socks5.resolve(candidate.host, candidate.port, self._why_not)
-        return await socks5.dial(host, candidate.port, dstaddr, timeout_s=DIAL_S)
+        return await socks5.dial(host, candidate.port, dstaddr, timeout_s=DIAL_S, idle_s=self._idle_s)
 
     async def activate(self, transport_sid: str, candidate: Candidate) -> bool:
         """Connect to our own nominated proxy and have it activated; say whether that worked (XEP-0260 section 2.4)."""
@@ -176,7 +185,7 @@ class Candidates:
         elif candidate.type is CandidateType.PROXY and self._proxied is not None:
             channel, self._proxied = self._proxied, None
         elif self._listener is not None:
-            channel = await self._listener.connected(PROXY_S, candidate.host)
+            channel = await self._listener.connected(PROXY_S, candidate.host, idle_s=self._idle_s)
         else:
             raise ConnectionError("the nominated candidate has no connection")
         self.drop()

@@ -24,6 +24,7 @@ from jetcli.protocol.table import State
 from jetcli.xmpp import payloads, socks5
 from jetcli.xmpp.ask import ask
 from jetcli.xmpp.candidates import Candidates, Reach
+from jetcli.xmpp.channel import IDLE_S
 from jetcli.xmpp.inband import InbandChannel, InbandService
 from jetcli.xmpp.jingle_reader import read
 from jetcli.xmpp.jingle_writer import write
@@ -39,11 +40,15 @@ OnOffer = Callable[[Negotiation], None]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for one session: the ways, whether in-band is one of them, where its numbering starts anew."""
+    """What holds for one session: the ways, whether in-band is one of them, where its numbering starts anew.
+
+    `idle_s` is how long its bytes may stand still.
+    """
 
     reach: Reach
     inband: bool = True
     seq_modulo: int = 65536
+    idle_s: float = IDLE_S
     limits: Limits = field(default_factory=Limits)
 
 
@@ -81,13 +86,22 @@ class JingleService:
         sid = sid or secrets.token_hex(8)
         inband = InbandTransport(secrets.token_hex(8), BLOCK_SIZE) if terms.inband else None
         session = Session(sid, self._me, peer, inband=inband, limits=terms.limits)
-        candidates = Candidates(self._me, peer, terms.reach, activate_proxy=self._activate_proxy, told=self._told)
+        candidates = Candidates(
+            self._me,
+            peer,
+            terms.reach,
+            activate_proxy=self._activate_proxy,
+            told=self._told,
+            idle_s=terms.idle_s,
+        )
 
         async def deliver(action: Action) -> None:
             await ask(self._client, write(action), peer, kind="set")
 
         async def open_inband(transport: InbandTransport, open_it: bool) -> InbandChannel:
-            return await self._inband.open(peer, transport, open_it=open_it, seq_modulo=terms.seq_modulo)
+            return await self._inband.open(
+                peer, transport, open_it=open_it, seq_modulo=terms.seq_modulo, idle_s=terms.idle_s
+            )
 
         negotiation = Negotiation(session, candidates, deliver, open_inband)
         key = (peer, sid)

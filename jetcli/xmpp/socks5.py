@@ -19,7 +19,7 @@ from jetcli.protocol.model import NS_BYTESTREAMS
 from jetcli.protocol.policy import shown, unsigned
 from jetcli.protocol.socks5 import ClientHandshake, Refused, Send, ServerHandshake
 from jetcli.xmpp.ask import ask
-from jetcli.xmpp.channel import SocketChannel
+from jetcli.xmpp.channel import IDLE_S, SocketChannel
 
 #: Longest host name of the DNS, and addresses of one name that are looked at.
 _MAX_HOST = 255
@@ -89,7 +89,7 @@ class Listener:
         """The port of the first address."""
         return self.addresses[0][1]
 
-    async def connected(self, timeout_s: float, host: str | None = None) -> SocketChannel:
+    async def connected(self, timeout_s: float, host: str | None = None, *, idle_s: float = IDLE_S) -> SocketChannel:
         """Hand over a connection of the peer, the newest one to `host` if that is given and we listen there.
 
         Raises TimeoutError when there is none within `timeout_s`.
@@ -100,7 +100,7 @@ class Listener:
                 for connection in reversed(self._connected):
                     if not ours or connection.getsockname()[0] == host:
                         self._connected.remove(connection)
-                        return SocketChannel(connection)
+                        return SocketChannel(connection, idle_s=idle_s)
                 self._arrived.clear()
                 await self._arrived.wait()
 
@@ -186,7 +186,13 @@ async def _perform(
 
 
 async def dial(
-    host: str, port: int, dstaddr: str, *, timeout_s: float, retry_dstaddr: str | None = None
+    host: str,
+    port: int,
+    dstaddr: str,
+    *,
+    timeout_s: float,
+    retry_dstaddr: str | None = None,
+    idle_s: float = IDLE_S,
 ) -> SocketChannel:
     """Connect to a candidate and ask for the bytestream `dstaddr`, all within `timeout_s`.
 
@@ -196,14 +202,14 @@ async def dial(
     """
     async with asyncio.timeout(timeout_s):
         try:
-            return await _dial(host, port, dstaddr)
+            return await _dial(host, port, dstaddr, idle_s)
         except HandshakeError:
             if retry_dstaddr is None:
                 raise
-        return await _dial(host, port, retry_dstaddr)
+        return await _dial(host, port, retry_dstaddr, idle_s)
 
 
-async def _dial(host: str, port: int, dstaddr: str) -> SocketChannel:
+async def _dial(host: str, port: int, dstaddr: str, idle_s: float) -> SocketChannel:
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
@@ -216,7 +222,7 @@ async def _dial(host: str, port: int, dstaddr: str) -> SocketChannel:
     except BaseException:
         connection.close()
         raise
-    return SocketChannel(connection)
+    return SocketChannel(connection, idle_s=idle_s)
 
 
 async def resolve(host: str, port: int, why_not: Callable[[str, int], str | None], *, timeout_s: float = 5.0) -> str:
