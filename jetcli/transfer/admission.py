@@ -12,7 +12,7 @@ from jetcli.errors import DeclinedError, RemoteProtocolError, TrustError
 from jetcli.files.sink import check_space
 from jetcli.protocol.model import Cipher, OpenedEnvelope, TransportSecret, Trust
 from jetcli.protocol.offer import JudgedOffer, judge
-from jetcli.protocol.policy import GCM_LIMIT, local_name, offered_size, shown, shown_size
+from jetcli.protocol.policy import GCM_LIMIT, local_name, shown, shown_size
 from jetcli.transfer.account import Online
 from jetcli.transfer.options import ReceiveOptions
 from jetcli.xmpp.negotiation import Negotiation
@@ -63,11 +63,10 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
     Raises RemoteProtocolError (shape, name, size), LocalFileError (space), DeclinedError (too large), UnsupportedError
     (transport) and TrustError (encryption, device, downgrade).
     """
-    offer = judge(negotiation.session.offer)
-    size = offered_size(offer.file, may_be_unknown=offer.cipher is Cipher.CHUNKED)
-    directory, name = _place(options, offer)
-    _judge_size(options, directory, size, shown(offer.file.name or ""), offer.cipher)
     peer = negotiation.session.peer
+    offer = judge(negotiation.session.offer, peer.partition("/")[0])
+    directory, name = _place(options, offer)
+    _judge_size(options, directory, offer.size, shown(offer.file.name or ""), offer.cipher)
     try:
         opened = await online.omemo.open(offer.envelope, peer)
         secret = opened.secret(offer.cipher)
@@ -75,7 +74,7 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
         raise RemoteProtocolError(f"the offer's envelope does not fit its cipher: {error}") from None
     _refuse_replay(online, opened)
     _refuse_downgrade(online, opened, offer.cipher, peer)
-    return Admitted(offer, directory, name, size, secret, opened)
+    return Admitted(offer, directory, name, offer.size, secret, opened)
 
 
 def _place(options: ReceiveOptions, offer: JudgedOffer) -> tuple[Path, str]:

@@ -1,7 +1,9 @@
 """What an end means: a session's end as the error that the user sees, and an error as the reason that the peer hears.
 
-Pure. The two directions are kept side by side because they must agree: what one jet says, the other must understand.
+The two directions are kept side by side because they must agree: what one jet says, the other must understand.
 """
+
+import asyncio
 
 from jetcli.errors import (
     DeclinedError,
@@ -19,6 +21,10 @@ from jetcli.errors import (
 from jetcli.protocol.effects import Ended
 from jetcli.protocol.model import Reason
 from jetcli.protocol.policy import shown
+from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+
+#: After a broken connection the peer's own reason may still be on its way.
+_LAST_WORD_S = 1.0
 
 #: Jingle conditions (XEP-0166 section 7.4) that a RemoteProtocolError may ask for by name.
 _JINGLE_CONDITIONS = frozenset(
@@ -108,3 +114,10 @@ def _refused(condition: str, peer: str, name: str) -> JetError:
     if condition == "resource-constraint":
         return UnavailableError(f"{peer} is busy with other transfers", hint="try again in a minute")
     return UnavailableError(f"{peer} is not online any more ({shown(condition.replace('-', ' '), 40)})")
+
+
+async def last_word(negotiation: Negotiation) -> None:
+    """Wait a moment for the peer's own reason of a broken stream, and raise SessionEnded with it if it comes."""
+    await asyncio.wait({negotiation.ended}, timeout=_LAST_WORD_S)
+    if negotiation.ended.done() and negotiation.ended.result().by_peer:
+        raise SessionEnded(negotiation.ended.result()) from None

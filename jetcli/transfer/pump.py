@@ -40,8 +40,8 @@ async def pump(
 ) -> T:
     """Run `work(counter, stop)` on `pool` and return its result; tell `progress` the position meanwhile.
 
-    When `ended` (the session's end) comes first, or the caller is cancelled, the channel is aborted so that the worker
-    raises at once; its thread has ended when this returns or raises.
+    When the peer ends the session first (`ended`), or the caller is cancelled, the channel is aborted so that the
+    worker raises at once; its thread has ended when this returns or raises.
     """
     counter, stop = Counter(start), threading.Event()
     worker = asyncio.get_running_loop().run_in_executor(pool, work, counter, stop)
@@ -50,7 +50,8 @@ async def pump(
         while not worker.done():
             waiting: set[asyncio.Future[Any]] = {worker} if ended.done() else {worker, ended}
             await asyncio.wait(waiting, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done() and not worker.done() and not stop.is_set():
+            # Our own end does not count: a proxy's last bytes come only after we have said that all is well.
+            if ended.done() and ended.result().by_peer and not worker.done() and not stop.is_set():
                 stop.set()
                 channel.abort()
             progress(counter.position)

@@ -3,15 +3,12 @@
 import asyncio
 import mimetypes
 import secrets
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jetcli.errors import InterruptedTransferError, JetError, UnsupportedError
+from jetcli.errors import UnsupportedError
 from jetcli.files.source import Source
-from jetcli.protocol.checksum import checksum
 from jetcli.protocol.model import (
     IV_SIZE,
     Cipher,
@@ -26,32 +23,14 @@ from jetcli.protocol.model import (
 )
 from jetcli.protocol.offer import cipher_for, file_offer
 from jetcli.protocol.policy import GCM_LIMIT, shown
-from jetcli.protocol.transcript import Transcript
 from jetcli.transfer.account import Online
-from jetcli.transfer.events import (
-    Accepted,
-    FileDone,
-    FileFailed,
-    Listener,
-    Offered,
-    PathChosen,
-    PeerFound,
-    Phase,
-    Progress,
-)
+from jetcli.transfer.events import Accepted, Detail, FileDone, FileFailed, Listener, Offered, PeerFound, Phase
 from jetcli.transfer.journal import Journal, new_transfer_id
 from jetcli.transfer.options import SendOptions
-from jetcli.transfer.outcome import failure_of, reason_for
+from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
 from jetcli.transfer.peer import Peer, find_peer
-from jetcli.transfer.pump import Counter, pump
-from jetcli.transfer.stream import SentStream, send_stream
 from jetcli.xmpp.jingle import BLOCK_SIZE
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
-
-#: After a broken connection the peer's own reason may still be on its way.
-_LAST_WORD_S = 1.0
-#: How long the receiver may keep its side open after the last byte, before we close ours.
-_DRAIN_S = 60.0
 
 
 async def send_files(
@@ -77,115 +56,86 @@ def weakest(devices: Iterable[Device]) -> Trust:
 
 
 class _Sending:
-    """One file on its way to one peer."""
+    """One file on its way to one peer, by our own offer."""
 
     def __init__(self, online: Online, peer: Peer, source: Source, options: SendOptions, emit: Listener) -> None:
         self._online = online
         self._peer = peer
         self._source = source
-        self._options = options
         self._emit = emit
-        self._id = new_transfer_id(online.transfers)
-        self._name = shown(source.name)
-        self._cipher = cipher_for(peer.abilities)
-        self._secret = TransportSecret(secrets.token_bytes(self._cipher.key_size), secrets.token_bytes(IV_SIZE))
-        self._flowing = False
-
-    @property
-    def _between_jets(self) -> bool:
-        return self._cipher is Cipher.CHUNKED
-
-    @property
-    def _with_checksum(self) -> bool:
-        return self._options.checksum or not self._between_jets
+        cipher = cipher_for(peer.abilities)
+        self._out = Outbound(
+            id=new_transfer_id(online.transfers),
+            source=source,
+            cipher=cipher,
+            checksum=options.checksum or cipher is not Cipher.CHUNKED,
+            hex_checksum=peer.abilities.quirks.hex_checksum,
+        )
+        self._negotiations: list[Negotiation] = []
 
     async def run(self) -> FileDone | FileFailed:
-        """Send the file; a failure is returned and told, not raised."""
-        quirks = self._peer.abilities.quirks
-        terms = self._online.terms(self._peer.jid, quirks.client)
-        negotiation = self._online.jingle.negotiate(self._peer.jid, terms)
-        journal: Journal | None = None
-        started = time.monotonic()
+        """Offer and send the file; a failure is returned and told, not raised."""
+        outgoing = Outgoing(self._online, self._emit, self._peer.jid, self._out)
         try:
-            content = await self._offer(negotiation)
-            journal = self._begin_journal(negotiation, content)
-            sent = await self._transfer(negotiation, content, journal)
-        except JetError as error:
-            return self._failed(negotiation, journal, error)
-        except SessionEnded as end:
-            return self._failed(negotiation, journal, self._end_error(end))
-        except BaseException:
-            if journal:
-                journal.failed(kept=self._between_jets and self._flowing)
-            raise
+            return await outgoing.run(lambda: self._begin(outgoing))
         finally:
-            await negotiation.close()
-        journal.done()
-        done = FileDone(
-            self._id,
-            "send",
-            self._source.name,
-            None,
-            sent.length,
-            time.monotonic() - started,
-            "chunks" if self._between_jets else "tag",
-            sent.sha256.hex() if sent.sha256 else None,
-        )
-        self._emit(done)
-        return done
+            for negotiation in self._negotiations:
+                await negotiation.close()
 
-    def _end_error(self, ended: SessionEnded) -> JetError:
-        return failure_of(ended.end, shown(self._peer.jid), self._name, flowing=self._flowing)
+    async def _begin(self, outgoing: Outgoing) -> Begun:
+        """Offer the file until it is accepted: once, or once more where the peer has just mended its OMEMO session."""
+        if not self._out.between_jets and self._source.size > GCM_LIMIT:
+            name, peer = shown(self._source.name), shown(self._peer.jid)
+            raise UnsupportedError(f"'{name}' is too large for {peer}: its cipher takes 64 GiB at most")
+        try:
+            begun = await self._offered()
+        except SessionEnded as ended:
+            if not (self._out.between_jets and ended.end.by_peer and ended.end.reason.condition == "security-error"):
+                raise
+            self._emit(Detail("the encryption session was replaced; offering once more", self._out.id))
+            begun = await self._offered()
+        outgoing.journal = self._begin_journal(begun)
+        self._emit(Accepted(self._out.id, "send"))
+        return begun
 
-    def _failed(self, negotiation: Negotiation, journal: Journal | None, error: JetError) -> FileFailed:
-        reason = reason_for(error)
-        negotiation.terminate(reason.condition, reason.text)
-        resumable = self._between_jets and self._flowing and isinstance(error, InterruptedTransferError)
-        if journal:
-            journal.failed(kept=resumable)
-        failed = FileFailed(self._id, "send", self._source.name, error, resumable)
-        self._emit(failed)
-        return failed
+    async def _offered(self) -> Begun:
+        """Seal a fresh secret, offer the file and wait until it is accepted."""
+        terms = self._online.terms(self._peer.jid, self._peer.abilities.quirks.client)
+        negotiation = self._online.jingle.negotiate(self._peer.jid, terms)
+        self._negotiations.append(negotiation)
+        secret = TransportSecret(secrets.token_bytes(self._out.cipher.key_size), secrets.token_bytes(IV_SIZE))
+        content = await self._offer(negotiation, secret)
+        negotiation.initiate(content)
+        self._tell_offer()
+        await negotiation.accepted
+        return Begun(negotiation, content, secret)
 
-    # The offer.
-
-    async def _offer(self, negotiation: Negotiation) -> Content:
-        """Seal the secret and offer the file."""
-        if not self._between_jets and self._source.size > GCM_LIMIT:
-            raise UnsupportedError(
-                f"'{self._name}' is too large for {shown(self._peer.jid)}: its cipher takes 64 GiB at most"
-            )
-        sealing = self._online.omemo.seal(
-            self._secret, self._peer.bare_jid, blank_payload=self._peer.abilities.quirks.blank_payload
-        )
+    async def _offer(self, negotiation: Negotiation, secret: TransportSecret) -> Content:
+        blank = self._peer.abilities.quirks.blank_payload
+        sealing = self._online.omemo.seal(secret, self._peer.bare_jid, blank_payload=blank)
         (envelope, devices), transport = await asyncio.gather(sealing, self._transport(negotiation))
         self._emit(
             PeerFound(
                 self._peer.jid,
                 self._peer.client,
                 weakest(devices),
-                self._between_jets,
+                self._out.between_jets,
                 self._peer.abilities.resumes,
             )
         )
-        content = file_offer(f"ft-{secrets.token_hex(4)}", self._description(), transport, self._cipher, envelope)
-        negotiation.initiate(content)
-        file = self._description()
-        self._emit(
-            Offered(self._id, "send", self._peer.jid, self._source.name, file.size, file.media_type, self._between_jets)
-        )
-        return content
+        name = f"ft-{secrets.token_hex(4)}"
+        return file_offer(name, self._description(), transport, self._out.cipher, envelope)
 
     def _description(self) -> FileDescription:
         modified = datetime.fromtimestamp(int(self._source.mtime), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return FileDescription(
             name=self._source.name,
             size=self._source.size,
-            media_type=mimetypes.guess_type(self._source.name)[0] or "application/octet-stream",
+            media_type=_media_type(self._source.name),
             date=modified,
-            desc=None if self._between_jets else "",  # Libervia takes no offer without the element
+            desc=None if self._out.between_jets else "",  # Libervia takes no offer without the element
             range=Range(),
-            hash_used="sha-256" if self._with_checksum else None,
+            hash_used="sha-256" if self._out.checksum else None,
         )
 
     async def _transport(self, negotiation: Negotiation) -> Transport:
@@ -196,82 +146,28 @@ class _Sending:
             return InbandTransport(secrets.token_hex(8), BLOCK_SIZE)
         return await negotiation.candidates.offer(secrets.token_hex(8), await self._online.proxies())
 
-    def _begin_journal(self, negotiation: Negotiation, content: Content) -> Journal:
-        assert content.description is not None, "we have just described it"
+    def _tell_offer(self) -> None:
+        source, out = self._source, self._out
+        self._emit(
+            Offered(
+                out.id, "send", self._peer.jid, source.name, source.size, _media_type(source.name), out.between_jets
+            )
+        )
+        self._emit(Phase(f"waiting for {shown(self._peer.jid)} to accept", out.id))
+
+    def _begin_journal(self, begun: Begun) -> Journal:
         return Journal.begin(
             self._online.transfers,
-            self._id,
+            self._out.id,
             direction="send",
-            sid=negotiation.session.sid,
+            sid=begun.negotiation.session.sid,
             peer=self._peer.bare_jid,
-            file=content.description,
+            file=self._description(),
             path=self._source.path,
-            chunked=self._between_jets,
+            chunked=self._out.between_jets,
             source=self._source,
         )
 
-    # The bytes.
 
-    async def _transfer(self, negotiation: Negotiation, content: Content, journal: Journal) -> SentStream:
-        self._emit(Phase(f"waiting for {shown(self._peer.jid)} to accept", self._id))
-        await negotiation.accepted
-        self._emit(Accepted(self._id, "send"))
-        self._emit(Phase("looking for a way", self._id))
-        channel = await negotiation.channel
-        assert negotiation.path is not None, "a channel has a path"
-        self._emit(PathChosen(self._id, "send", negotiation.path, negotiation.relay))
-        transcript = Transcript.of(
-            content, sid=negotiation.session.sid, initiator=self._online.jid, responder=self._peer.jid
-        )
-        self._flowing = True
-        negotiation.first_byte()
-        journal.active()
-
-        def work(counter: Counter, stop: threading.Event) -> SentStream:
-            return send_stream(
-                channel,
-                self._source,
-                self._cipher,
-                self._secret,
-                transcript=transcript.digest() if self._between_jets else None,
-                size=self._source.size,
-                progress=counter.set,
-                stop=stop,
-                hasher=self._with_checksum,
-            )
-
-        try:
-            sent = await pump(self._online.pool, channel, work, self._progress, ended=negotiation.ended)
-            await self._confirmed(negotiation, sent)
-            return sent
-        except InterruptedTransferError:
-            await self._last_word(negotiation)
-            raise
-        finally:
-            channel.close()
-
-    def _progress(self, position: int) -> None:
-        self._emit(Progress(self._id, "send", position, self._source.size))
-
-    async def _last_word(self, negotiation: Negotiation) -> None:
-        """Wait a moment for the peer's own reason of a broken stream, and raise that instead."""
-        await asyncio.wait({negotiation.ended}, timeout=_LAST_WORD_S)
-        if negotiation.ended.done() and negotiation.ended.result().by_peer:
-            raise SessionEnded(negotiation.ended.result())
-
-    async def _confirmed(self, negotiation: Negotiation, sent: SentStream) -> None:
-        """Announce the checksum, then drain what the peer writes back until it ends the session with success."""
-        if self._with_checksum and sent.sha256 is not None:
-            negotiation.inform(checksum(sent.sha256, hex_text=self._peer.abilities.quirks.hex_checksum))
-        self._emit(Phase("waiting for the confirmation", self._id))
-        negotiation.await_confirmation()
-        channel = negotiation.channel.result()
-        draining = asyncio.get_running_loop().run_in_executor(self._online.pool, channel.drain, _DRAIN_S)
-        try:
-            end = await asyncio.shield(negotiation.ended)
-        finally:
-            channel.abort()
-            await asyncio.wait({draining})
-            draining.exception()  # seen: what came back, or how it broke, is of no interest
-        if end.error is not None or end.reason.condition != "success":
-            raise SessionEnded(end)
+def _media_type(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"

@@ -1,0 +1,234 @@
+"""The bytes of one file on their way in: stream, checksum, and the publish order.
+
+The order is the promise: exact byte count, tag or final chunk, checksum where one was promised, fsync, mode, link
+without replacing, fsync of the directory, `<received/>`, session-terminate. Only then is the file done. How the session
+came about, by the peer's offer or by our own request, is the business of whoever hands over `begin`.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from jetcli.errors import IntegrityError, InterruptedTransferError, JetError
+from jetcli.files.sink import Sink
+from jetcli.protocol.checksum import proves
+from jetcli.protocol.model import Cipher, Content, PathKind, Ping, Range, Received, TransportSecret
+from jetcli.protocol.policy import shown
+from jetcli.protocol.transcript import Transcript
+from jetcli.transfer.account import Online
+from jetcli.transfer.events import FileDone, FileFailed, Listener, PathChosen, Phase, Progress, Verification, Warned
+from jetcli.transfer.journal import Journal
+from jetcli.transfer.outcome import failure_of, last_word, reason_for
+from jetcli.transfer.pump import Counter, pump
+from jetcli.transfer.stream import ReceivedStream, receive_stream
+from jetcli.xmpp.channel import Channel
+from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+
+#: How long a promised checksum is waited for after the tag.
+CHECKSUM_S = 5.0
+#: How often a receiver that is publishing says that it is alive.
+ALIVE_S = 15.0
+
+#: Accepts or requests, and returns the content of the session-initiate once the session is active.
+Begin = Callable[[], Awaitable[Content]]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What is to come: `name` is the local one, `size` the whole file's, None where only the final chunk tells."""
+
+    id: str
+    name: str
+    size: int | None
+    date: str | None
+    cipher: Cipher
+    secret: TransportSecret = field(repr=False)
+    checksum: bool = False
+    keep_partial: bool = False
+
+    @property
+    def between_jets(self) -> bool:
+        """Whether the stream is chunked, which only jets do."""
+        return self.cipher is Cipher.CHUNKED
+
+
+class Incoming:
+    """One stream into one sink, from where the sink stands."""
+
+    def __init__(
+        self,
+        online: Online,
+        emit: Listener,
+        negotiation: Negotiation,
+        *,
+        expected: Expected,
+        sink: Sink,
+        journal: Journal,
+    ) -> None:
+        self._online = online
+        self._emit = emit
+        self._negotiation = negotiation
+        self._expected = expected
+        self._sink = sink
+        self._journal = journal
+        self._peer = negotiation.session.peer
+        self._offset = sink.position
+        self._flowing = False
+        self._started = time.monotonic()
+
+    async def run(self, begin: Begin) -> FileDone | FileFailed:
+        """Begin the session, receive and publish; a failure is told and returned, and the part kept where it may be."""
+        try:
+            return await self._receive(await begin())
+        except JetError as error:
+            return self._failed(error)
+        except SessionEnded as ended:
+            return self._failed(
+                failure_of(ended.end, shown(self._peer), shown(self._expected.name), flowing=self._flowing)
+            )
+        except BaseException:
+            self._leave(keep=self._resumable)
+            raise
+
+    async def _receive(self, offer: Content) -> FileDone:
+        self._emit(Phase("looking for a way", self._expected.id))
+        channel = await self._negotiation.channel
+        path = self._negotiation.path
+        assert path is not None, "a channel has a path"
+        self._emit(PathChosen(self._expected.id, "receive", path, self._negotiation.relay))
+        self._flowing = True
+        self._negotiation.first_byte()
+        self._journal.active()
+        self._sink.sync_in_background(lambda synced: self._journal.synced(self._sink.position, synced))
+        try:
+            received = await self._pump(channel, path, offer)
+            verified = await self._check(received)
+            published = await self._publish()
+            self._journal.done()
+            self._negotiation.inform(Received())
+            self._negotiation.terminate("success")
+        except InterruptedTransferError:
+            await last_word(self._negotiation)
+            raise
+        finally:
+            channel.close()
+        return self._done(published, received, verified)
+
+    async def _pump(self, channel: Channel, path: PathKind, offer: Content) -> ReceivedStream:
+        expected, loop = self._expected, asyncio.get_running_loop()
+        transcript = self._transcript(offer) if expected.between_jets else None
+        held_back = path is PathKind.PROXY and not expected.between_jets
+
+        def tail_stalled(_missing: int) -> None:
+            # A proxy holds the last bytes back until the sender closes, and the sender waits for our end.
+            loop.call_soon_threadsafe(self._negotiation.terminate, "success")
+
+        def work(counter: Counter, stop: threading.Event) -> ReceivedStream:
+            return receive_stream(
+                channel,
+                self._sink,
+                expected.cipher,
+                expected.secret,
+                transcript=transcript,
+                size=expected.size,
+                offset=self._offset,
+                progress=counter.set,
+                stop=stop,
+                hasher=expected.checksum,
+                tail_stalled=tail_stalled if held_back else None,
+                name=shown(expected.name),
+            )
+
+        return await pump(
+            self._online.pool, channel, work, self._progress, ended=self._negotiation.ended, start=self._offset
+        )
+
+    def _transcript(self, offer: Content) -> bytes:
+        session = self._negotiation.session
+        initiator, responder = (self._online.jid, self._peer) if session.initiator else (self._peer, self._online.jid)
+        agreed = Range(self._offset) if self._offset else None
+        transcript = Transcript.of(offer, sid=session.sid, initiator=initiator, responder=responder, agreed=agreed)
+        return transcript.digest()
+
+    def _progress(self, position: int) -> None:
+        self._emit(Progress(self._expected.id, "receive", position, self._expected.size, self._offset))
+
+    async def _check(self, received: ReceivedStream) -> Verification:
+        """Compare the promised checksum; say what has been verified.
+
+        Raises IntegrityError where it differs, or where a jet promised one and sent none.
+        """
+        jets = self._expected.between_jets
+        proof: Verification = "chunks" if jets else "tag"
+        if received.sha256 is None:
+            return proof
+        self._emit(Phase("waiting for the checksum", self._expected.id))
+        await asyncio.wait({self._negotiation.checksum}, timeout=CHECKSUM_S)
+        hashes = self._negotiation.checksum.result().hashes if self._negotiation.checksum.done() else ()
+        agrees = proves(hashes, sha256=received.sha256, wire_sha256=received.wire_sha256)
+        name = shown(self._expected.name)
+        if agrees is False:
+            raise IntegrityError(f"'{name}' does not match the announced checksum; nothing was saved")
+        if agrees is None and jets:
+            raise IntegrityError(f"the promised checksum of '{name}' did not come; nothing was saved")
+        if agrees is None:
+            self._emit(Warned(f"{shown(self._peer)} announced no usable checksum of '{name}'", self._expected.id))
+            return proof
+        return "chunks+checksum" if jets else "tag+checksum"
+
+    async def _publish(self) -> Path:
+        """Publish the verified file, telling the peer now and then that we are alive."""
+        loop = asyncio.get_running_loop()
+        publishing = loop.run_in_executor(self._online.pool, self._sink.publish, _mtime(self._expected.date))
+        while not publishing.done():
+            await asyncio.wait({publishing}, timeout=ALIVE_S)
+            if not publishing.done():
+                self._negotiation.inform(Ping())
+        return publishing.result()
+
+    # Ends.
+
+    def _done(self, path: Path, received: ReceivedStream, verified: Verification) -> FileDone:
+        sha256 = received.sha256.hex() if received.sha256 else None
+        size, seconds = self._offset + received.length, time.monotonic() - self._started
+        done = FileDone(self._expected.id, "receive", path.name, path, size, seconds, verified, sha256)
+        self._emit(done)
+        return done
+
+    def _failed(self, error: JetError) -> FileFailed:
+        keep = self._resumable and self._sink.position > 0
+        self._leave(keep=keep)
+        reason = reason_for(error)
+        self._negotiation.terminate(reason.condition, reason.text)
+        failed = FileFailed(self._expected.id, "receive", self._expected.name, error, keep)
+        self._emit(failed)
+        return failed
+
+    @property
+    def _resumable(self) -> bool:
+        """Whether what is in the part is verified, so that another session may build on it."""
+        return self._expected.between_jets and (self._flowing or self._offset > 0)
+
+    def _leave(self, *, keep: bool) -> None:
+        """Keep the verified bytes for another session, or remove the part."""
+        if not keep and not self._expected.keep_partial:
+            self._sink.discard()
+            self._journal.failed(kept=False)
+            return
+        synced = self._sink.keep()
+        self._journal.synced(self._sink.position, synced)
+        self._journal.failed(kept=keep)
+
+
+def _mtime(date: str | None) -> float | None:
+    """Return the time that a `<date/>` means (XEP-0082), or None where it means none."""
+    if date is None:
+        return None
+    try:
+        return datetime.fromisoformat(date).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,196 @@
+"""The bytes of one file on their way out: the stream, then the receiver's confirmation.
+
+How the session came about, by our own offer or by the peer's request, is the business of whoever hands over `begin`.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from jetcli.errors import InterruptedTransferError, JetError
+from jetcli.files.source import Source
+from jetcli.protocol.checksum import checksum
+from jetcli.protocol.model import Cipher, Content, Range, TransportSecret
+from jetcli.protocol.policy import shown
+from jetcli.protocol.transcript import Transcript
+from jetcli.transfer.account import Online
+from jetcli.transfer.events import Direction, FileDone, FileFailed, Listener, PathChosen, Phase, Progress
+from jetcli.transfer.journal import Journal
+from jetcli.transfer.outcome import failure_of, last_word, reason_for
+from jetcli.transfer.pump import Counter, pump
+from jetcli.transfer.stream import SentStream, send_stream
+from jetcli.xmpp.channel import Channel
+from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+
+#: How long the receiver may keep its side open after the last byte, before we close ours.
+_DRAIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An active session: the content of its session-initiate, its secret, and the range that was agreed on."""
+
+    negotiation: Negotiation
+    offer: Content
+    secret: TransportSecret = field(repr=False)
+    agreed: Range = field(default_factory=Range)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What goes out, under which cipher; with `checksum` a digest of the whole file is announced afterwards."""
+
+    id: str
+    source: Source
+    cipher: Cipher
+    checksum: bool = False
+    hex_checksum: bool = False
+
+    @property
+    def between_jets(self) -> bool:
+        """Whether the stream is chunked, which only jets understand."""
+        return self.cipher is Cipher.CHUNKED
+
+
+#: Offers or accepts, and returns once the session is active.
+Begin = Callable[[], Awaitable[Begun]]
+
+
+class Outgoing:
+    """One stream out of one source, to `peer` (full JID)."""
+
+    def __init__(self, online: Online, emit: Listener, peer: str, outbound: Outbound) -> None:
+        self._online = online
+        self._emit = emit
+        self._out = outbound
+        self._name = shown(outbound.source.name)
+        self._peer = peer
+        self._negotiation: Negotiation | None = None
+        self._flowing = False
+        self._started = time.monotonic()
+        #: Set by `begin` once there is something to record.
+        self.journal: Journal | None = None
+
+    async def run(self, begin: Begin) -> FileDone | FileFailed:
+        """Begin the session, send, and wait for the confirmation; a failure is told and returned."""
+        try:
+            sent = await self._send(await begin())
+        except JetError as error:
+            return self._failed(error)
+        except SessionEnded as ended:
+            return self._failed(failure_of(ended.end, shown(self._peer), self._name, flowing=self._flowing))
+        except BaseException:
+            self._record_failure(kept=self._resumable)
+            raise
+        if self.journal:
+            self.journal.done()
+        return self._done(sent)
+
+    async def _send(self, begun: Begun) -> SentStream:
+        negotiation = self._negotiation = begun.negotiation
+        self._emit(Phase("looking for a way", self._out.id))
+        channel = await negotiation.channel
+        assert negotiation.path is not None, "a channel has a path"
+        self._emit(PathChosen(self._out.id, SEND, negotiation.path, negotiation.relay))
+        self._flowing = True
+        negotiation.first_byte()
+        if self.journal:
+            self.journal.active()
+        try:
+            sent = await self._pump(channel, begun)
+            await self._confirmed(negotiation, channel, sent)
+            return sent
+        except InterruptedTransferError:
+            await last_word(negotiation)
+            raise
+        finally:
+            channel.close()
+
+    async def _pump(self, channel: Channel, begun: Begun) -> SentStream:
+        out, agreed = self._out, begun.agreed
+        transcript = self._transcript(begun) if out.between_jets else None
+
+        def work(counter: Counter, stop: threading.Event) -> SentStream:
+            return send_stream(
+                channel,
+                out.source,
+                out.cipher,
+                begun.secret,
+                transcript=transcript,
+                size=out.source.size,
+                offset=agreed.offset,
+                length=agreed.length,
+                progress=counter.set,
+                stop=stop,
+                hasher=out.checksum,
+            )
+
+        def progress(position: int) -> None:
+            self._emit(Progress(out.id, SEND, position, out.source.size, agreed.offset))
+
+        ended = begun.negotiation.ended
+        return await pump(self._online.pool, channel, work, progress, ended=ended, start=agreed.offset)
+
+    def _transcript(self, begun: Begun) -> bytes:
+        session = begun.negotiation.session
+        initiator, responder = (self._online.jid, self._peer) if session.initiator else (self._peer, self._online.jid)
+        agreed = begun.agreed if begun.agreed != Range() else None
+        transcript = Transcript.of(
+            begun.offer, sid=session.sid, initiator=initiator, responder=responder, agreed=agreed
+        )
+        return transcript.digest()
+
+    async def _confirmed(self, negotiation: Negotiation, channel: Channel, sent: SentStream) -> None:
+        """Announce the checksum, then drain what the peer writes back until it ends the session with success."""
+        if sent.sha256 is not None:
+            negotiation.inform(checksum(sent.sha256, hex_text=self._out.hex_checksum))
+        self._emit(Phase("waiting for the confirmation", self._out.id))
+        negotiation.await_confirmation()
+        draining = asyncio.get_running_loop().run_in_executor(self._online.pool, channel.drain, _DRAIN_S)
+        try:
+            end = await asyncio.shield(negotiation.ended)
+        finally:
+            channel.abort()
+            await asyncio.wait({draining})
+            draining.exception()  # seen: what came back, or how it broke, is of no interest
+        if end.error is not None or end.reason.condition != "success":
+            raise SessionEnded(end)
+
+    # Ends.
+
+    def _done(self, sent: SentStream) -> FileDone:
+        done = FileDone(
+            self._out.id,
+            SEND,
+            self._out.source.name,
+            None,
+            sent.length,
+            time.monotonic() - self._started,
+            "chunks" if self._out.between_jets else "tag",
+            sent.sha256.hex() if sent.sha256 else None,
+        )
+        self._emit(done)
+        return done
+
+    def _failed(self, error: JetError) -> FileFailed:
+        if self._negotiation:
+            reason = reason_for(error)
+            self._negotiation.terminate(reason.condition, reason.text)
+        resumable = self._resumable and isinstance(error, InterruptedTransferError)
+        self._record_failure(kept=resumable)
+        failed = FileFailed(self._out.id, SEND, self._out.source.name, error, resumable)
+        self._emit(failed)
+        return failed
+
+    @property
+    def _resumable(self) -> bool:
+        return self._out.between_jets and self._flowing
+
+    def _record_failure(self, *, kept: bool) -> None:
+        if self.journal:
+            self.journal.failed(kept=kept)
+
+
+SEND: Direction = "send"
