@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jetcli.errors import IntegrityError, InterruptedTransferError, JetError, RemoteProtocolError, UnsupportedError
@@ -105,11 +105,13 @@ def test_sealing_a_plain_stream_does_not_depend_on_its_buffers():
     assert stream == seal_plain(SECRET, pattern(300))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(0, 320), max_size=8))
 def test_opening_a_plain_stream_does_not_depend_on_how_the_network_splits_it(plaintext, cuts):
     assert open_plain(SECRET, len(plaintext), seal_plain(SECRET, plaintext), cuts) == plaintext
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.data())
 def test_any_flip_cut_or_extension_of_a_plain_stream_is_refused(plaintext, data):
     stream = bytearray(seal_plain(SECRET, plaintext))
@@ -178,6 +180,7 @@ def test_chunks_open_to_what_was_sealed(length, told):
     assert open_chunks(KEY, seal_chunks(KEY, pattern(length)), told=told) == pattern(length)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.data())
 def test_any_flip_cut_or_extension_of_a_chunk_is_refused(plaintext, data):
     chunk = bytearray(seal_chunks(KEY, plaintext)[0])

@@ -137,7 +137,7 @@ def test_a_stream_arrives_as_it_was_sent(cipher, length):
 
 
 @every_cipher
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     length=st.sampled_from([0, 1, 16, 300, CHUNK, CHUNK + 1]),
     splits=st.lists(st.integers(1, 300) | st.integers(1, CHUNK + 99), max_size=20),
@@ -234,7 +234,7 @@ def test_a_file_goes_through_a_real_socket_into_a_real_part_file(cipher, tmp_pat
 
 
 @every_cipher
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(data=st.binary(max_size=100), drawn=st.data())
 def test_any_flip_cut_or_extension_is_refused(cipher, data, drawn):
     stream = bytearray(sealed(cipher, data))
