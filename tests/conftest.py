@@ -81,7 +81,8 @@ class Faulty:
 
     `rate` limits the bytes a second of each way, `delay_s` is the latency of each way. After `cut_after` bytes (both
     ways counted together) every connection ends; after `stall_after` bytes nothing moves until `move()`. With `reset`
-    an end is an RST instead of a FIN. With `refuse` new connections end at once. `carried` counts what was passed on.
+    an end is an RST instead of a FIN. With `refuse` new connections end at once. `carried` counts what was passed on;
+    where `keeps` is a bytearray it holds all of that.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
@@ -93,6 +94,7 @@ class Faulty:
         self.reset = False
         self.refuse = False
         self.carried = 0
+        self.keeps: bytearray | None = None
         self.connections = 0
         self.port = 0
         self._moving = asyncio.Event()
@@ -185,6 +187,8 @@ class Faulty:
                 piece, data = self._split(data)
                 await self._moving.wait()
                 writer.write(piece)
+                if self.keeps is not None:
+                    self.keeps += piece
                 await writer.drain()
                 await self._count(len(piece))
 

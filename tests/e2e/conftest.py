@@ -3,20 +3,24 @@
 import codecs
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from jetcli.trial.server import Prosody
+from jetcli.cli.login import keep
+from jetcli.state.config import Account
+from jetcli.state.paths import Paths
+from jetcli.trial.server import Prosody, free_ports
 
 WAIT_S = 60.0
 T = TypeVar("T")
@@ -39,14 +43,38 @@ class Home:
     password: str
     server: Prosody
     address: str
-    logged_in: bool = False
 
-    def configure(self, text: str) -> None:
-        """Append lines to config.toml."""
+    def enrol(self) -> None:
+        """Write down what `jet login` would, so that a test which is not about logging in need not wait for it."""
+        host, _, port = self.address.rpartition(":")
+        name = self.jid.partition("@")[0]
+        account = Account(name, self.jid, server=(host, int(port)), ca_file=self.server.ca_file)
+        keep(Paths(self.path / "config.toml", self.path / "state"), account, self.password)
+
+    def network(self, text: str = "") -> None:
+        """Set what stands under `[network]`, beside `loopback = true` unless that is said otherwise."""
         config = self.path / "config.toml"
-        old = config.read_text() if config.exists() else ""
-        config.write_text(f"{old}\n{text}\n")
-        config.chmod(0o600)
+        if not config.exists():
+            config.touch(mode=0o600)
+        rest = re.sub(r"(?m)^\[network\]\n([^\[\n].*\n)*", "", config.read_text())
+        text = text if "loopback" in text else f"loopback = true\n{text}"
+        config.write_text(f"{rest.rstrip()}\n\n[network]\n{text.rstrip()}\n".lstrip())
+
+    def file(self, name: str, content: bytes | int) -> Path:
+        """Make a file among `files`, of this content or of so many random bytes."""
+        path = self.files / name
+        path.write_bytes(os.urandom(content) if isinstance(content, int) else content)
+        return path
+
+    @property
+    def saved(self) -> dict[str, bytes]:
+        """Everything that lies in `files`: names and contents."""
+        return {path.name: path.read_bytes() for path in self.files.iterdir()}
+
+    @property
+    def parts(self) -> list[Path]:
+        """The part files in `files`."""
+        return sorted(self.files.glob(".jet-*.part"))
 
 
 class Jet:
@@ -56,23 +84,42 @@ class Jet:
     for a line of `--json`.
     """
 
-    def __init__(self, home: Home, args: tuple[str, ...], *, stdin: bytes | None = None, env=(), cwd=None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        args: tuple[str, ...],
+        *,
+        stdin: bytes | None = None,
+        env=(),
+        cwd=None,
+        terminal: bool = False,
+        limits: Callable[[], None] | None = None,
+    ) -> None:
         self.args = args
+        self.terminal: int | None = None
         self.stdout = ""
         self.stderr = ""
         self._changed = threading.Condition()
         self._streams_open = 2
+        streams = {"stdin": subprocess.DEVNULL if stdin is None else subprocess.PIPE, "stderr": subprocess.PIPE}
+        if terminal:
+            self.terminal, other_end = pty.openpty()
+            streams = {"stdin": other_end, "stderr": other_end}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jetcli", *args],
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             cwd=cwd or home.files,
             env=_environment(home) | dict(env),
+            preexec_fn=limits,
+            **streams,
         )
+        stderr = self.process.stderr
+        if self.terminal is not None:
+            os.close(other_end)
+            stderr = os.fdopen(self.terminal, "rb", buffering=0)
         self._readers = [
             threading.Thread(target=self._collect, args=("stdout", self.process.stdout), daemon=True),
-            threading.Thread(target=self._collect, args=("stderr", self.process.stderr), daemon=True),
+            threading.Thread(target=self._collect, args=("stderr", stderr), daemon=True),
         ]
         for reader in self._readers:
             reader.start()
@@ -89,6 +136,29 @@ class Jet:
     def events(self) -> list[dict]:
         """The events of `--json` so far."""
         return [json.loads(line) for line in self._lines("stdout") if line.startswith("{")]
+
+    def ready(self) -> str:
+        """Wait until a receiver can be seen; return its full JID."""
+        if "--json" in self.args:
+            return str(self.event("connected")["jid"])
+        return self.wait_for(r"Waiting as (\S+)").group(1)
+
+    @property
+    def error(self) -> str:
+        """The line of the error, without its prefix."""
+        lines = [line for line in self.stderr.splitlines() if line.startswith("jet: error: ")]
+        assert len(lines) == 1, self
+        return lines[0].removeprefix("jet: error: ")
+
+    @property
+    def hint(self) -> str:
+        """The line of the hint, without its prefix."""
+        return "\n".join(line.removeprefix("jet: hint: ") for line in self.stderr.splitlines() if "jet: hint: " in line)
+
+    def type(self, text: str) -> None:
+        """Type on the terminal that the process was started with."""
+        assert self.terminal is not None
+        os.write(self.terminal, text.encode())
 
     def finished(self, timeout_s: float = WAIT_S) -> "Jet":
         """Wait for the end and return self; fail with what it said where it does not come."""
@@ -146,7 +216,8 @@ class Jet:
 
     def _collect(self, name: str, pipe) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        with pipe:
+        # A terminal ends with EIO when its last process has gone.
+        with pipe, suppress(OSError):
             while data := os.read(pipe.fileno(), 65_536):
                 with self._changed:
                     setattr(self, name, getattr(self, name) + decoder.decode(data))
@@ -172,35 +243,42 @@ def _environment(home: Home) -> dict[str, str]:
 
 @pytest.fixture
 def home(tmp_path, account, server) -> Callable[..., Home]:
-    """Make a home: `home("juliet", contacts=[romeo], on=server, settings="...")`.
+    """Make a home: `home("juliet", contacts=[romeo], on=server, network="idle = '1s'")`; it can be used at once.
 
-    Contacts are each other's, and only before the first process of either runs. `settings` are lines of config.toml
-    that follow `[network]`; `address` is where the account's server is reached, if not at its own.
+    Contacts are each other's, and only before the first process of either runs. `address` is where the account's
+    server is reached, if not at its own; `enrolled=False` leaves logging in to the test.
     """
 
-    def make(name: str = "romeo", *, contacts=(), on=server, domain=None, settings: str = "", address=None) -> Home:
+    def make(
+        name: str = "romeo", *, contacts=(), on=server, domain=None, network="", address=None, enrolled=True
+    ) -> Home:
         made = account(name, contacts=contacts, on=on, domain=domain)
-        path, files = tmp_path / name / "home", tmp_path / name / "files"
-        path.mkdir(parents=True, mode=0o700)
-        files.mkdir()
-        new = Home(path, files, made.jid, made.password, on, address or on.address)
-        new.configure(f"[network]\nloopback = true\n{settings}")
+        new = _made(tmp_path, made, on, address or on.address)
+        if enrolled:
+            new.enrol()
+        new.network(network)
         return new
 
     return make
 
 
+def _made(place: Path, made, on: Prosody, address: str) -> Home:
+    place = place / made.jid
+    (place / "home").mkdir(parents=True, mode=0o700)
+    (place / "files").mkdir()
+    return Home(place / "home", place / "files", made.jid, made.password, on, address)
+
+
 @pytest.fixture
 def jet() -> Iterator[Callable[..., Jet]]:
-    """Start `jet` in a home: `jet(romeo, "send", "a.txt", juliet.jid)`; logs in first where nobody did.
+    """Start `jet` in a home: `jet(romeo, "send", "a.txt", juliet.jid)`.
 
-    Takes `stdin` (bytes), `env`, `cwd`, and `login=False`. Whatever still runs at the end of the test is ended.
+    Takes `stdin` (bytes), `env`, `cwd`, `terminal=True` (a pty) and `limits` (called in the child before it starts).
+    Whatever still runs at the end of the test is ended.
     """
     with ExitStack() as running:
 
-        def start(home: Home, *args: str | Path, login: bool = True, **kwargs) -> Jet:
-            if login and not home.logged_in:
-                _log_in(home)
+        def start(home: Home, *args: str | Path, **kwargs) -> Jet:
             process = Jet(home, tuple(map(str, args)), **kwargs)
             running.callback(process.end)
             return process
@@ -209,27 +287,66 @@ def jet() -> Iterator[Callable[..., Jet]]:
 
 
 @pytest.fixture
-def pair(home) -> tuple[Home, Home]:
-    """Two homes, romeo and juliet, who are each other's contacts and logged in."""
+def receiver(jet) -> Callable[..., Jet]:
+    """Start `jet receive --accept-all` and wait until it can be seen; more words follow `receive`."""
+
+    def start(home: Home, *args: str | Path, ready: bool = True, **kwargs) -> Jet:
+        words = args if {"--from", "--accept-all"} & set(args) or kwargs.get("terminal") else ("--accept-all", *args)
+        process = jet(home, "receive", *words, **kwargs)
+        if ready:
+            process.ready()
+        return process
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def _old_friends(server, tmp_path_factory) -> tuple[Home, Home]:
+    """Two homes that have been in use for a while."""
+    homes = []
+    for name in ("romeo", "juliet"):
+        jid = server.add_account(f"old-{name}", f"{name}'s password")
+        path = tmp_path_factory.mktemp(name)
+        (path / "home").mkdir(mode=0o700)
+        home = Home(path / "home", path, jid, f"{name}'s password", server, server.address)
+        home.enrol()
+        homes.append(home)
+    server.make_contacts(homes[0].jid, homes[1].jid)
+    return homes[0], homes[1]
+
+
+@pytest.fixture
+def pair(_old_friends, tmp_path) -> tuple[Home, Home]:
+    """Romeo and Juliet, who are each other's contacts; their homes live as long as the server, their files do not.
+
+    Not for tests that leave a resource behind at the server, as by SIGKILL: use `new_pair`.
+    """
+    for home in _old_friends:
+        home.files = tmp_path / home.jid
+        home.files.mkdir()
+        home.network()
+    return _old_friends
+
+
+@pytest.fixture
+def new_pair(home) -> tuple[Home, Home]:
+    """Romeo and Juliet as `pair`, but nobody has seen them before."""
     romeo = home("romeo")
-    juliet = home("juliet", contacts=[romeo])
-    _log_in(romeo, juliet)
-    return romeo, juliet
+    return romeo, home("juliet", contacts=[romeo])
 
 
-def _log_in(*homes: Home) -> None:
-    """Log in side by side: a fresh device costs a second of starting and making keys."""
-    logins = [
-        Jet(
-            home,
-            ("login", home.jid, "--server", home.address, "--ca-file", str(home.server.ca_file)),
-            env={"JET_PASSWORD": home.password},
-        )
-        for home in homes
-    ]
-    for home, login in zip(homes, logins, strict=True):
-        try:
-            assert login.finished().code == 0, login
-        finally:
-            login.end()
-        home.logged_in = True
+@pytest.fixture
+def over(faulty) -> Callable[..., object]:
+    """Let the bytes between two homes take one connection that can go wrong: `over(romeo, juliet, stall_after=10)`.
+
+    The sender's address is the only one that works: it is that of the faulty connection.
+    """
+
+    def lead(sender: Home, receiver: Home, *, network: str = "", **faults) -> object:
+        port = free_ports(1)[0]
+        connection = faulty(("127.0.0.1", port), **faults)
+        sender.network(f'listen = {port}\nadvertise = "{connection.address}"\n{network}')
+        receiver.network(f'listen = {free_ports(1)[0]}\nadvertise = "127.0.0.1:1"\n{network}')
+        return connection
+
+    return lead

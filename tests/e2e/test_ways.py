@@ -1,0 +1,68 @@
+"""The bytes find their way: directly, over a relay, in-band, and from the first to the last where nothing else works."""
+
+import pytest
+
+WAYS = {"direct": "direct", "relay": "relay", "ibb": "in-band (slow)"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_arrives_by_the_way_that_was_asked_for(pair, receiver, jet, way):
+    romeo, juliet = pair
+    film = romeo.file("film.mkv", 700_000)
+    receiving = receiver(juliet, "--path", way)
+    sending = jet(romeo, "send", "--path", way, film, juliet.jid).finished()
+    assert sending.code == 0, sending
+    assert receiving.finished().code == 0, receiving
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
+    for process in (sending, receiving):
+        assert f"film.mkv: path {WAYS[way]}" in process.stderr, process
+
+
+def test_without_a_word_about_the_way_it_is_direct(pair, receiver, jet):
+    romeo, juliet = pair
+    film = romeo.file("film.mkv", 10)
+    receiving = receiver(juliet)
+    sending = jet(romeo, "send", film, juliet.jid).finished()
+    assert (sending.code, receiving.finished().code) == (0, 0)
+    assert "path direct" in sending.stderr
+
+
+def test_nothing_of_the_file_goes_over_the_wire_as_it_is(pair, receiver, jet, faulty, over):
+    romeo, juliet = pair
+    connection = over(romeo, juliet)
+    connection.keeps = bytearray()
+    film = romeo.file("film.mkv", b"O Romeo, Romeo, wherefore art thou Romeo? " * 1000)
+    receiving = receiver(juliet)
+    assert jet(romeo, "send", film, juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0
+    assert len(connection.keeps) > film.stat().st_size
+    assert b"wherefore" not in connection.keeps
+
+
+@pytest.mark.parametrize("bytes_ask", [700_000, 0])
+def test_addresses_that_policy_refuses_end_in_band(pair, receiver, jet, bytes_ask):
+    romeo, juliet = pair
+    # Each offers the other nothing that may be dialled, and no relay serves them.
+    romeo.network('loopback = true\nlisten = 40999\nadvertise = "127.0.0.1:40999"')
+    juliet.network('loopback = false\nlisten = 40998\nadvertise = "127.0.0.1:22"')
+    film = romeo.file("film.mkv", bytes_ask)
+    receiving = receiver(juliet, "-v")
+    sending = jet(romeo, "-v", "send", film, juliet.jid).finished()
+    assert sending.code == 0, sending
+    assert receiving.finished().code == 0, receiving
+    assert "not dialling 127.0.0.1" in receiving.stderr
+    assert "path in-band" in sending.stderr
+    assert "path in-band" in receiving.stderr
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
+
+
+def test_no_way_that_both_sides_allow_is_exit_5(pair, receiver, jet):
+    romeo, juliet = pair
+    romeo.network('advertise = "127.0.0.1:1"')
+    juliet.network('advertise = "127.0.0.1:1"')
+    receiving = receiver(juliet, "--path", "direct")
+    sending = jet(romeo, "send", "--path", "direct", romeo.file("a.txt", 10), juliet.jid).finished()
+    assert sending.code == 5, sending
+    assert "no usable connection to " in sending.error
+    assert receiving.finished().code == 5, receiving
+    assert juliet.saved == {}
