@@ -21,7 +21,7 @@ from jetcli.protocol.model import (
     Transport,
     UnknownTransport,
 )
-from jetcli.protocol.policy import shown
+from jetcli.protocol.policy import offered_size, shown
 from jetcli.protocol.quirks import Abilities
 
 
@@ -58,13 +58,17 @@ def acceptance(offer: Content, transport: Transport) -> Content:
 
 @dataclass(frozen=True, slots=True)
 class JudgedOffer:
-    """An offer that can be used: its file, cipher, envelope and transport are there and make sense."""
+    """An offer that can be used: its file, cipher, envelope and transport are there and make sense.
+
+    `size` is None where the sender does not know it, which takes the chunked cipher.
+    """
 
     content: Content
     file: FileDescription
     cipher: Cipher
     envelope: Envelope
     transport: Socks5Transport | InbandTransport
+    size: int | None
 
     @property
     def promises_checksum(self) -> bool:
@@ -72,8 +76,8 @@ class JudgedOffer:
         return self.file.hash_used is not None
 
 
-def judge(content: Content) -> JudgedOffer:
-    """Check the peer's offer and return its parts.
+def judge(content: Content, sender: str) -> JudgedOffer:
+    """Check the offer of `sender` (bare JID) and return its parts.
 
     Raises RemoteProtocolError where a part is missing or wrong, TrustError where it is not encrypted in a way that jet
     can use (XEP-0391 section 7: never fall back to plaintext), UnsupportedError for a transport that jet does not know.
@@ -81,25 +85,27 @@ def judge(content: Content) -> JudgedOffer:
     file = content.description
     if file is None or content.senders not in {None, "initiator", "both"}:
         raise RemoteProtocolError("the peer offered something that is no file", condition="unsupported-applications")
-    name = shown(file.name or "")
-    cipher, envelope = _security(content.security, name)
-    if file.bad_number is not None or (file.size is None and cipher is not Cipher.CHUNKED):
-        raise RemoteProtocolError(f"the offer of '{name}' has no valid size", condition="failed-application")
+    offered = f"{shown(sender)} offered '{shown(file.name or '')}'"
+    cipher, envelope = _security(content, offered)
+    size = offered_size(file, may_be_unknown=cipher is Cipher.CHUNKED)
     if content.transport is None:
         raise RemoteProtocolError("the offer has no transport", condition="bad-request")
     if isinstance(content.transport, UnknownTransport):
-        raise UnsupportedError(f"the peer offered '{name}' over {shown(content.transport.namespace)}")
-    return JudgedOffer(content, file, cipher, envelope, content.transport)
+        raise UnsupportedError(f"{offered} over {shown(content.transport.namespace)}")
+    return JudgedOffer(content, file, cipher, envelope, content.transport, size)
 
 
-def _security(security: Security | None, name: str) -> tuple[Cipher, Envelope]:
+def _security(content: Content, offered: str) -> tuple[Cipher, Envelope]:
+    security = content.security
     if security is None:
-        raise TrustError(f"the peer offered '{name}' without encryption; refused")
+        raise TrustError(f"{offered} without encryption; refused")
+    if security.name not in {None, content.name}:
+        raise TrustError(f"{offered} with the encryption of another content; refused")
     cipher = Cipher.named(security.cipher)
     if cipher is None:
-        raise TrustError(f"the peer offered '{name}' under an unsupported cipher; refused")
+        raise TrustError(f"{offered} under an unsupported cipher; refused")
     if security.type != NS_OMEMO or security.envelope is None:
-        raise TrustError(f"the peer offered '{name}' in an envelope that jet cannot open; refused")
+        raise TrustError(f"{offered} in an envelope that jet cannot open; refused")
     return cipher, security.envelope
 
 

@@ -39,10 +39,9 @@ from jetcli.xmpp.socks5 import Listener
 
 WAIT_S = 20.0
 CONTENT = bytes(range(250)) * 20
+SIZE = len(CONTENT)
 #: Nothing a terminal obeys, and no character that changes the direction of what follows.
 UNSHOWABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
-
-Initiate = payloads.Jingle
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,13 @@ class Target:
     @property
     def address(self) -> str:
         return self.server.address
+
+    def suspicious(self) -> tuple[str, str]:
+        """Return the options under which no key is trusted that was not verified."""
+        other = self.path / "suspicious.toml"
+        other.write_text((self.path / "config.toml").read_text() + "\n[trust]\npolicy = 'verified'\n")
+        other.chmod(0o600)
+        return "--config", str(other)
 
     def tree(self) -> dict[str, tuple[int, int]]:
         """Everything below `root` except jet's own state: mode and size by path."""
@@ -144,7 +150,7 @@ class Peer:
                 if isinstance(action, kind):
                     return action
 
-    async def prepare(self, to: str, cipher=model.Cipher.AES_128_GCM, size=len(CONTENT), **file) -> "Offer":
+    async def prepare(self, to: str, cipher=model.Cipher.AES_128_GCM, size=SIZE, **file) -> "Offer":
         """Make a sound offer for the full JID `to`; keywords change the description of the file."""
         sid, transport_sid = secrets.token_hex(8), secrets.token_hex(8)
         secret = model.TransportSecret(secrets.token_bytes(cipher.key_size), secrets.token_bytes(12))
@@ -297,15 +303,17 @@ class Victim:
 
 @pytest.fixture
 async def receive(jet, target) -> Callable[..., Awaitable[Victim]]:
-    """Start `jet receive --accept-all` in a fresh directory, with these options."""
+    """Start `jet receive --accept-all` in a fresh directory, with these options; `suspicious` of every new key."""
 
-    async def start(*options: str, consent: str = "--accept-all") -> Victim:
+    async def start(*options: str, output: str | None = None, suspicious: bool = False) -> Victim:
         inbox = target.files / f"inbox{next(_serial)}"
         inbox.mkdir()
+        where = ("-o", f"{inbox.name}/{output}") if output else ("-d", inbox.name)
 
         def begin() -> Victim:
             before = target.tree()
-            process = jet(target, "receive", *consent.split(), "-d", inbox.name, *options)
+            config = target.suspicious() if suspicious else ()
+            process = jet(target, *config, "receive", "--accept-all", *where, *options)
             return Victim(target, process, inbox, before)
 
         return await asyncio.to_thread(begin)
