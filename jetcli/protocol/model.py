@@ -193,7 +193,8 @@ Transport = Socks5Transport | InbandTransport | UnknownTransport
 class Content:
     """`<content/>`: one file on one transport (XEP-0166 section 7.3).
 
-    `transfer` is the sid of the first session of a resumed transfer (`urn:jetcli:resume:0`).
+    `transfer` is the sid of the first session of a resumed transfer, and `prove` asks for a proof of what is held
+    before anything is sent (both `urn:jetcli:resume:0`).
     """
 
     creator: str
@@ -203,6 +204,12 @@ class Content:
     transport: Transport | None = None
     security: Security | None = None
     transfer: str | None = None
+    prove: bool = False
+
+
+#: Conditions of jet's own in a `<reason/>`, beside those of XEP-0234.
+UNKNOWN_TRANSFER = "unknown-transfer"
+SOURCE_CHANGED = "source-changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,13 +266,21 @@ class Ping:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefix:
+    """`<prefix/>`: the receiver's proof that it holds the first `length` bytes (`urn:jetcli:resume:0`)."""
+
+    length: int
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A session-info payload that jet does not know; it is answered as unsupported."""
 
     namespace: str
 
 
-SessionNote = Checksum | Received | Ping | Unknown
+SessionNote = Checksum | Received | Ping | Prefix | Unknown
 
 
 # The actions of XEP-0166 section 7.2 that a file transfer uses. `sid` is the session's.

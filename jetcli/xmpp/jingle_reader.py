@@ -81,6 +81,7 @@ def _only_content(jingle: payloads.Jingle) -> model.Content:
         transport=_transport(content),
         security=_security(content.security),
         transfer=bounded(content.transfer.sid, MAX_SID, "transfer sid") if content.transfer is not None else None,
+        prove=content.prove is not None,
     )
 
 
@@ -231,6 +232,9 @@ def _session_info(sid: str, jingle: payloads.Jingle) -> model.SessionInfo:
         return model.SessionInfo(sid, model.Checksum(hashes), jingle.checksum.creator, jingle.checksum.name)
     if jingle.received is not None:
         return model.SessionInfo(sid, model.Received(), jingle.received.creator, jingle.received.name)
+    if jingle.prefix is not None:
+        length = number(jingle.prefix.length, "prefix length", policy.MAX_SIZE)
+        return model.SessionInfo(sid, model.Prefix(length, _base64(jingle.prefix.text) or b""))
     if len(jingle.rest):
         return model.SessionInfo(sid, model.Unknown(etree.QName(jingle.rest[0]).namespace or ""))
     return model.SessionInfo(sid, model.Ping())

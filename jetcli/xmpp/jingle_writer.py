@@ -57,6 +57,8 @@ def _write_content(content: model.Content, *, offer: bool = False) -> payloads.C
     if content.transfer is not None:
         element.transfer = payloads.Transfer()
         element.transfer.sid = content.transfer
+    if content.prove:
+        element.prove = (model.NS_RESUME, "prove")
     return element
 
 
@@ -79,8 +81,12 @@ def _write_file(description: model.FileDescription) -> payloads.File:
 def _write_hash(value: model.Hash) -> payloads.Hash:
     element = payloads.Hash()
     element.algo = value.algo
-    element.text = None if value.value is None else binascii.b2a_base64(value.value, newline=False).decode("ascii")
+    element.text = None if value.value is None else _base64(value.value)
     return element
+
+
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def _write_transport(transport: model.Transport, *, offer: bool) -> payloads.Socks5Transport | payloads.InbandTransport:
@@ -144,6 +150,9 @@ def _write_note(jingle: payloads.Jingle, action: model.SessionInfo) -> None:
         case model.Received():
             jingle.received = payloads.Received()
             jingle.received.creator, jingle.received.name = action.creator, action.name
+        case model.Prefix(length, proof):
+            jingle.prefix = payloads.Prefix()
+            jingle.prefix.length, jingle.prefix.text = str(length), _base64(proof)
         case model.Ping():
             pass
         case model.Unknown():
@@ -156,7 +165,9 @@ def _write_reason(reason: model.Reason) -> payloads.Reason:
     if reason.text:
         element.rest.append(_element(model.NS_JINGLE, "text", reason.text))
     if reason.application:
-        element.rest.append(_element(model.NS_FILE_TRANSFER_ERRORS, reason.application))
+        ours = reason.application in {model.UNKNOWN_TRANSFER, model.SOURCE_CHANGED}
+        namespace = model.NS_RESUME if ours else model.NS_FILE_TRANSFER_ERRORS
+        element.rest.append(_element(namespace, reason.application))
     return element
 
 

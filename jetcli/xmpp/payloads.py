@@ -163,6 +163,7 @@ class Content(xso.XSO):
     transport = xso.Child([Socks5Transport, InbandTransport])
     security = xso.Child([Security])
     transfer = xso.Child([Transfer])
+    prove = xso.ChildTag([(NS_RESUME, "prove")], allow_none=True)
     rest = xso.Collector()
 
 
@@ -171,6 +172,14 @@ class Reason(xso.XSO):
 
     TAG = (NS_JINGLE, "reason")
     rest = xso.Collector()
+
+
+class Prefix(xso.XSO):
+    """`<prefix/>`: proof of the bytes that a resuming receiver holds, base64."""
+
+    TAG = (NS_RESUME, "prefix")
+    length = xso.Attr("length", default=None)
+    text = xso.Text(default=None)
 
 
 @aioxmpp.IQ.as_payload_class
@@ -186,6 +195,7 @@ class Jingle(xso.XSO):
     reason = xso.Child([Reason])
     checksum = xso.Child([Checksum])
     received = xso.Child([Received])
+    prefix = xso.Child([Prefix])
     rest = xso.Collector()
 
 
