@@ -22,6 +22,7 @@ import aioxmpp.security_layer
 import OpenSSL.SSL
 from aioxmpp import xso
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jetcli.errors import SetupError
@@ -123,16 +124,22 @@ class Verifier(aioxmpp.security_layer.CertificateVerifier):
 
     async def post_handshake(self, transport: Any) -> None:
         """Raise CertificateError unless the server proved to be the domain's."""
-        leaf = transport.get_extra_info("ssl_object").get_peer_certificate().to_cryptography()
-        if self._pin is not None:
-            if spki_sha256(leaf) != self._pin:
-                raise CertificateError("its key is not the pinned one")
-            return
+        try:
+            leaf = transport.get_extra_info("ssl_object").get_peer_certificate().to_cryptography()
+            problem = self._pin_problem(leaf) if self._pin is not None else self._chain_problem(leaf)
+        except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension):
+            problem = "it cannot be read"
+        if problem is not None:
+            raise CertificateError(problem)
+
+    def _pin_problem(self, leaf: x509.Certificate) -> str | None:
+        return None if spki_sha256(leaf) == self._pin else "its key is not the pinned one"
+
+    def _chain_problem(self, leaf: x509.Certificate) -> str | None:
         if self._problems:
             _, errno = min(self._problems)
-            raise CertificateError(_CHAIN_ERRORS.get(errno, f"X.509 error {errno}"))
-        if not names_domain(leaf, self._domain):
-            raise CertificateError("name mismatch")
+            return _CHAIN_ERRORS.get(errno, f"X.509 error {errno}")
+        return None if names_domain(leaf, self._domain) else "name mismatch"
 
 
 def names_domain(certificate: x509.Certificate, domain: str) -> bool:
