@@ -9,24 +9,8 @@ begins. What an offer must look like is in `jetcli.protocol.offer`; `jetcli.xmpp
 """
 
 from jetcli.errors import InterruptedTransferError, JetError, NetworkError, RemoteProtocolError, UnavailableError
-from jetcli.protocol.effects import (
-    Accepted,
-    Activate,
-    Dial,
-    DialAbove,
-    DropTransport,
-    Effect,
-    Ended,
-    Limits,
-    Noted,
-    Offered,
-    Send,
-    StartDeadline,
-    StopDeadline,
-    UseInband,
-    UseSocks5,
-    Wait,
-)
+from jetcli.protocol import effects as fx
+from jetcli.protocol.effects import Effect, Limits, Wait
 from jetcli.protocol.model import (
     Accept,
     Action,
@@ -95,8 +79,8 @@ class Session:
         self._offer = content
         self._offer_transport(content.transport)
         return [
-            Send(Initiate(self.sid, content, self.me)),
-            StartDeadline(Wait.ACCEPTANCE, self._limits.acceptance_s),
+            fx.Send(Initiate(self.sid, content, self.me)),
+            fx.StartDeadline(Wait.ACCEPTANCE, self._limits.acceptance_s),
         ]
 
     def accept(self, content: Content) -> list[Effect]:
@@ -105,7 +89,7 @@ class Session:
             raise OutOfOrderError("the initiator of a session cannot accept it")
         self._advance(Turn.ACCEPT)
         self._offer_transport(content.transport)
-        return [Send(Accept(self.sid, content, self.me)), *self._start_transport()]
+        return [fx.Send(Accept(self.sid, content, self.me)), *self._start_transport()]
 
     def dialled(self, candidate: Candidate | None) -> list[Effect]:
         """Report the peer's candidate that we reached, or None when there is none."""
@@ -138,21 +122,25 @@ class Session:
         """Tell the peer a checksum, a confirmation, or that we are alive."""
         if self.state is not State.ACTIVE:
             return []
-        return [Send(SessionInfo(self.sid, note, self.offer.creator, self.offer.name))]
+        return [fx.Send(SessionInfo(self.sid, note, self.offer.creator, self.offer.name))]
 
     def await_confirmation(self) -> list[Effect]:
         """Start waiting for the receiver's session-terminate; every sign of life starts the wait anew."""
         if self.state is not State.ACTIVE:
             return []
         self._confirming = True
-        return [StartDeadline(Wait.CONFIRMATION, self._limits.confirmation_s)]
+        return [fx.StartDeadline(Wait.CONFIRMATION, self._limits.confirmation_s)]
 
     def terminate(self, reason: Reason, error: JetError | None = None) -> list[Effect]:
         """End the session for `reason`; an ended session stays as it is."""
         if self.state not in {State.PENDING, State.ACTIVE}:
             return []
         self._advance(Turn.TERMINATE)
-        return [Send(Terminate(self.sid, reason)), *self._stop_waiting(), Ended(reason, by_peer=False, error=error)]
+        return [
+            fx.Send(Terminate(self.sid, reason)),
+            *self._stop_waiting(),
+            fx.Ended(reason, by_peer=False, error=error),
+        ]
 
     def refused(self, action: Action, condition: str) -> list[Effect]:
         """Report that the peer answered `action` with the stanza error `condition`."""
@@ -163,7 +151,11 @@ class Session:
         if isinstance(action, TransportInfo) and condition != "item-not-found":
             return []
         self._advance(Turn.TERMINATE)
-        return [*self._stop_waiting(), DropTransport(), Ended(Reason("general-error"), by_peer=True, refusal=condition)]
+        return [
+            *self._stop_waiting(),
+            fx.DropTransport(),
+            fx.Ended(Reason("general-error"), by_peer=True, refusal=condition),
+        ]
 
     def deadline_passed(self, wait: Wait) -> list[Effect]:
         """Act on a deadline that passed."""
@@ -211,7 +203,7 @@ class Session:
             raise RemoteProtocolError("the offer names another initiator than its sender", condition="bad-request")
         self._advance(Turn.OFFER)
         self._offer, self._theirs = action.content, action.content.transport
-        return [Offered(action.content)]
+        return [fx.Offered(action.content)]
 
     def _on_accept(self, action: Accept) -> list[Effect]:
         if not self.initiator:
@@ -221,7 +213,7 @@ class Session:
             raise RemoteProtocolError("the peer accepted another transport than was offered", condition="bad-request")
         self._advance(Turn.ACCEPT)
         self._theirs = action.content.transport
-        return [StopDeadline(Wait.ACCEPTANCE), Accepted(action.content), *self._start_transport()]
+        return [fx.StopDeadline(Wait.ACCEPTANCE), fx.Accepted(action.content), *self._start_transport()]
 
     def _on_transport_info(self, action: TransportInfo) -> list[Effect]:
         if self.state not in {State.PENDING, State.ACTIVE}:
@@ -254,7 +246,7 @@ class Session:
             raise OutOfOrderError("the peer replaced the transport at the wrong time")
         self._check_content(action.content)
         proposed = action.content.transport
-        reject = Send(TransportReject(self.sid, action.content))
+        reject = fx.Send(TransportReject(self.sid, action.content))
         if self.initiator:
             # Only the initiator may replace (XEP-0260 section 3); it wins the tie with its own proposal.
             return [] if self.path is Path.REPLACING else [reject]
@@ -262,8 +254,8 @@ class Session:
             return [reject, *self._fail("the peer proposed a transport that is not allowed here")]
         agreed = InbandTransport(proposed.sid, min(proposed.block_size, self._inband.block_size))
         return [
-            DropTransport(),
-            Send(TransportAccept(self.sid, self._with_transport(agreed))),
+            fx.DropTransport(),
+            fx.Send(TransportAccept(self.sid, self._with_transport(agreed))),
             *self._go_inband(agreed),
         ]
 
@@ -285,14 +277,14 @@ class Session:
     def _on_info(self, action: SessionInfo) -> list[Effect]:
         if self.state is State.IDLE:
             raise OutOfOrderError("the peer sent session-info outside a session")
-        effects: list[Effect] = [] if isinstance(action.note, Ping) else [Noted(action.note)]
+        effects: list[Effect] = [] if isinstance(action.note, Ping) else [fx.Noted(action.note)]
         if self._confirming:
-            effects.append(StartDeadline(Wait.CONFIRMATION, self._limits.confirmation_s))
+            effects.append(fx.StartDeadline(Wait.CONFIRMATION, self._limits.confirmation_s))
         return effects
 
     def _on_terminate(self, action: Terminate) -> list[Effect]:
         self._advance(Turn.TERMINATE)
-        return [*self._stop_waiting(), Ended(action.reason, by_peer=True)]
+        return [*self._stop_waiting(), fx.Ended(action.reason, by_peer=True)]
 
     # The transport.
 
@@ -306,15 +298,18 @@ class Session:
         self._move(Turn.DIAL)
         ordered = tuple(sorted(theirs.candidates, key=lambda candidate: -candidate.priority))
         return [
-            StartDeadline(Wait.CANDIDATES, self._limits.candidates_s),
-            Dial(self._socks5_sid(), ordered, theirs.dstaddr),
+            fx.StartDeadline(Wait.CANDIDATES, self._limits.candidates_s),
+            fx.Dial(self._socks5_sid(), ordered, theirs.dstaddr),
             *self._narrow(),
         ]
 
     def _narrow(self) -> list[Effect]:
         """Spare the dials that cannot win against the candidate that the peer has reached."""
         chosen = self._selection.chosen
-        return [DialAbove(chosen.priority)] if chosen and not self._selection.dialled else []
+        if chosen is None or self._selection.dialled:
+            return []
+        # Of equal priorities the one that the initiator reached wins.
+        return [fx.DialAbove(chosen.priority if self.initiator else chosen.priority + 1)]
 
     def _nominate(self) -> list[Effect]:
         """Agree on a candidate once both sides have said which one they reached (XEP-0260 section 2.4)."""
@@ -325,17 +320,17 @@ class Session:
             return self._give_up()
         if nominee.candidate.type is not CandidateType.PROXY:
             self._move(Turn.NOMINATE_DIRECT)
-            return [StopDeadline(Wait.CANDIDATES), UseSocks5(nominee.candidate, nominee.owned)]
+            return [fx.StopDeadline(Wait.CANDIDATES), fx.UseSocks5(nominee.candidate, nominee.owned)]
         self._move(Turn.NOMINATE_PROXY)
         effects: list[Effect] = [
-            StopDeadline(Wait.CANDIDATES),
-            StartDeadline(Wait.ACTIVATION, self._limits.activation_s),
+            fx.StopDeadline(Wait.CANDIDATES),
+            fx.StartDeadline(Wait.ACTIVATION, self._limits.activation_s),
         ]
-        return [*effects, Activate(self._socks5_sid(), nominee.candidate)] if nominee.owned else effects
+        return [*effects, fx.Activate(self._socks5_sid(), nominee.candidate)] if nominee.owned else effects
 
     def _use(self, proxy: Nominee) -> list[Effect]:
         self._move(Turn.ACTIVATE)
-        return [StopDeadline(Wait.ACTIVATION), UseSocks5(proxy.candidate, proxy.owned)]
+        return [fx.StopDeadline(Wait.ACTIVATION), fx.UseSocks5(proxy.candidate, proxy.owned)]
 
     def _give_up(self) -> list[Effect]:
         """Leave SOCKS5: the initiator proposes in-band, the responder waits for that."""
@@ -345,25 +340,25 @@ class Session:
             return self._fail("no address of either side could be reached")
         self._move(Turn.GIVE_UP)
         effects: list[Effect] = [
-            StopDeadline(Wait.CANDIDATES),
-            StopDeadline(Wait.ACTIVATION),
-            DropTransport(),
-            StartDeadline(Wait.REPLACEMENT, self._limits.replacement_s),
+            fx.StopDeadline(Wait.CANDIDATES),
+            fx.StopDeadline(Wait.ACTIVATION),
+            fx.DropTransport(),
+            fx.StartDeadline(Wait.REPLACEMENT, self._limits.replacement_s),
         ]
         if self.initiator:
-            effects.append(Send(TransportReplace(self.sid, self._with_transport(self._inband))))
+            effects.append(fx.Send(TransportReplace(self.sid, self._with_transport(self._inband))))
         return effects
 
     def _go_inband(self, transport: InbandTransport) -> list[Effect]:
         self._move(Turn.REPLACE)
         self._ours = self._theirs = transport
         waits = (Wait.CANDIDATES, Wait.ACTIVATION, Wait.REPLACEMENT)
-        return [*(StopDeadline(wait) for wait in waits), UseInband(transport, open_it=self.initiator)]
+        return [*(fx.StopDeadline(wait) for wait in waits), fx.UseInband(transport, open_it=self.initiator)]
 
     def _fail(self, cause: str) -> list[Effect]:
         self._move(Turn.FAIL)
         error = NetworkError(f"no usable connection to {self.peer}: {cause}")
-        return [DropTransport(), *self.terminate(Reason("connectivity-error"), error)]
+        return [fx.DropTransport(), *self.terminate(Reason("connectivity-error"), error)]
 
     # Small questions.
 
@@ -382,7 +377,7 @@ class Session:
 
     def _tell(self, note: TransportNote) -> Send:
         offer = self.offer
-        return Send(TransportInfo(self.sid, offer.creator, offer.name, offer.senders, self._socks5_sid(), note))
+        return fx.Send(TransportInfo(self.sid, offer.creator, offer.name, offer.senders, self._socks5_sid(), note))
 
     def _on_socks5(self) -> bool:
         return isinstance(self._ours if self.initiator else self._theirs, Socks5Transport)
@@ -398,4 +393,4 @@ class Session:
         self._selection = Selection(ours, initiator=self.initiator)
 
     def _stop_waiting(self) -> list[Effect]:
-        return [StopDeadline(wait) for wait in Wait]
+        return [fx.StopDeadline(wait) for wait in Wait]

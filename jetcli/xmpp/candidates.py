@@ -8,9 +8,11 @@ answer is the same candidate-error.
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
+from jetcli.errors import NetworkError
 from jetcli.protocol.bytestream import dst_addr
 from jetcli.protocol.model import Candidate, CandidateType, Socks5Transport
 from jetcli.protocol.nomination import dial_order, priority
@@ -70,6 +72,7 @@ class Candidates:
         self._listener: socks5.Listener | None = None
         self._dials: dict[Candidate, asyncio.Task[SocketChannel]] = {}
         self._floor = 0
+        self._reached_us = asyncio.Event()
         self._proxied: SocketChannel | None = None
         #: How many of the peer's candidates our policy did not let us dial.
         self.refused = 0
@@ -82,10 +85,8 @@ class Candidates:
         occupied = {(candidate.host, candidate.port) for candidate in taken}
         candidates: list[Candidate] = []
         if self._reach.direct and self._reach.hosts:
-            accepted = {ours, dst_addr(transport_sid, self._peer, self._me)}
-            self._listener = await socks5.Listener.open(
-                self._reach.hosts, port=self._reach.listen_port, accepted=accepted
-            )
+            self._listener = await self._listen({ours, dst_addr(transport_sid, self._peer, self._me)})
+        if self._listener is not None:
             candidates += self._direct_candidates(self._listener.addresses)
         if self._reach.proxy:
             candidates += [
@@ -94,6 +95,17 @@ class Candidates:
             ]
         free = [candidate for candidate in candidates if (candidate.host, candidate.port) not in occupied]
         return Socks5Transport(transport_sid, tuple(free[:MAX_CANDIDATES]), ours)
+
+    async def _listen(self, accepted: set[str]) -> socks5.Listener | None:
+        """Listen on our addresses, or do without where none can be had; a port that the user chose must be free."""
+        port = self._reach.listen_port
+        try:
+            return await socks5.Listener.open(self._reach.hosts, port=port, accepted=accepted)
+        except OSError as error:
+            if port is not None:
+                raise NetworkError(f"cannot listen on port {port}: {error.strerror or error}") from error
+            self._told(f"offering no address of ours: {error}")
+            return None
 
     def _direct_candidates(self, listening: Sequence[tuple[str, int]]) -> list[Candidate]:
         addresses = [self._reach.advertised] if self._reach.advertised else listening
@@ -109,20 +121,32 @@ class Candidates:
     def raise_floor(self, floor: int) -> None:
         """Stop dialling what cannot win any more: candidates of a priority below `floor`."""
         self._floor = max(self._floor, floor)
+        self._reached_us.set()
         for candidate, dial in self._dials.items():
             if candidate.priority < self._floor:
                 dial.cancel()
 
     async def dial(self, candidates: Iterable[Candidate], dstaddr: str | None, transport_sid: str) -> Candidate | None:
-        """Dial the peer's candidates, best first and overlapping; return the best one that answers, or None."""
+        """Dial the peer's candidates, best first and overlapping; return the best one that answers, or None.
+
+        While the peer has reached nothing of ours, None comes after the same time whether a port was closed, silent or
+        not dialled at all: how fast an answer is must not tell the peer about our network. Once it has reached us, a
+        late answer would only keep everybody waiting.
+        """
         address = dstaddr or dst_addr(transport_sid, self._peer, self._me)
-        waiting = [candidate for candidate in dial_order(candidates)[:MAX_CANDIDATES] if self._may_dial(candidate)]
+        given = dial_order(candidates)[:MAX_CANDIDATES]
+        silent_until_s = asyncio.get_running_loop().time() + len(given) * STAGGER_S + DIAL_S
+        waiting = [candidate for candidate in given if self._may_dial(candidate)]
         while waiting or self._running():
             if waiting and (candidate := waiting.pop(0)).priority >= self._floor:
                 self._dials[candidate] = asyncio.create_task(self._connect(candidate, address))
             if winner := await self._first_answer(STAGGER_S if waiting else None):
                 self._keep_only(winner)
                 return winner
+        if given:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(silent_until_s):
+                    await self._reached_us.wait()
         return None
 
     def _running(self) -> list[asyncio.Task[SocketChannel]]:
