@@ -375,7 +375,7 @@ class Session:
     def _with_transport(self, transport: Transport) -> Content:
         return Content(self.offer.creator, self.offer.name, self.offer.senders, transport=transport)
 
-    def _tell(self, note: TransportNote) -> Send:
+    def _tell(self, note: TransportNote) -> fx.Send:
         offer = self.offer
         return fx.Send(TransportInfo(self.sid, offer.creator, offer.name, offer.senders, self._socks5_sid(), note))
 

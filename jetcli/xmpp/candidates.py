@@ -6,6 +6,7 @@ answer is the same candidate-error.
 """
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ from jetcli.xmpp.channel import IDLE_S, SocketChannel
 STAGGER_S = 0.25
 DIAL_S = 3.0
 PROXY_S = 10.0
+
+#: What a peer may say that its listener expects: a SHA-1, and no text of its own choice (XEP-0260 section 2.2).
+_DST_ADDR = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,9 @@ class Candidates:
         not dialled at all: how fast an answer is must not tell the peer about our network. Once it has reached us, a
         late answer would only keep everybody waiting.
         """
-        address = dstaddr or dst_addr(transport_sid, self._peer, self._me)
+        address = dst_addr(transport_sid, self._peer, self._me)
+        if dstaddr is not None and _DST_ADDR.fullmatch(dstaddr):
+            address = dstaddr
         given = dial_order(candidates)[:MAX_CANDIDATES]
         silent_until_s = asyncio.get_running_loop().time() + len(given) * STAGGER_S + DIAL_S
         waiting = [candidate for candidate in given if self._may_dial(candidate)]
