@@ -64,7 +64,8 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
     (transport) and TrustError (encryption, device, downgrade).
     """
     peer = negotiation.session.peer
-    offer = judge(negotiation.session.offer, peer.partition("/")[0])
+    bare_jid = peer.partition("/")[0]
+    offer = judge(negotiation.session.offer, bare_jid)
     directory, name = _place(options, offer)
     _judge_size(options, directory, offer.size, shown(offer.file.name or ""), offer.cipher)
     try:
@@ -73,7 +74,7 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
     except ValueError as error:
         raise RemoteProtocolError(f"the offer's envelope does not fit its cipher: {error}") from None
     _refuse_replay(online, opened)
-    _refuse_downgrade(online, opened, offer.cipher, peer)
+    _refuse_downgrade(online, opened, offer.cipher, bare_jid)
     return Admitted(offer, directory, name, offer.size, secret, opened)
 
 
@@ -99,12 +100,12 @@ def _refuse_replay(online: Online, opened: OpenedEnvelope) -> None:
         raise TrustError("the offer repeats an envelope that was used before; refused")
 
 
-def _refuse_downgrade(online: Online, opened: OpenedEnvelope, cipher: Cipher, peer: str) -> None:
+def _refuse_downgrade(online: Online, opened: OpenedEnvelope, cipher: Cipher, bare_jid: str) -> None:
     key = opened.device.identity_key
     if cipher is Cipher.CHUNKED:
         online.chunked_peers.remember(key, time.time())
     elif online.chunked_peers.knows(key):
         raise TrustError(
-            f"{shown(peer)} used a jet before and offers a weaker stream now; refused",
+            f"{shown(bare_jid)} used a jet before and offers a weaker stream now; refused",
             hint="if that device changed its client, let it log in anew with  jet login",
         )
