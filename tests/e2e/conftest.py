@@ -22,7 +22,7 @@ from jetcli.state.config import Account
 from jetcli.state.paths import Paths
 from jetcli.trial.server import Prosody, free_ports
 
-WAIT_S = 60.0
+WAIT_S = 15.0
 T = TypeVar("T")
 
 
@@ -93,7 +93,8 @@ class Jet:
         env=(),
         cwd=None,
         terminal: bool = False,
-        limits: Callable[[], None] | None = None,
+        prefix: tuple[str, ...] = (),
+        umask: int = -1,
     ) -> None:
         self.args = args
         self.terminal: int | None = None
@@ -106,11 +107,11 @@ class Jet:
             self.terminal, other_end = pty.openpty()
             streams = {"stdin": other_end, "stderr": other_end}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jetcli", *args],
+            [*prefix, sys.executable, "-m", "jetcli", *args],
             stdout=subprocess.PIPE,
             cwd=cwd or home.files,
             env=_environment(home) | dict(env),
-            preexec_fn=limits,
+            umask=umask,
             **streams,
         )
         stderr = self.process.stderr
@@ -175,12 +176,14 @@ class Jet:
         found = self._until(lambda: re.search(pattern, getattr(self, stream)), timeout_s)
         return found or pytest.fail(f"jet never said {pattern!r}\n{self}")
 
-    def event(self, kind: str, timeout_s: float = WAIT_S, **fields) -> dict:
-        """Wait until `--json` prints an event of this type and with these fields."""
+    def event(
+        self, kind: str, which: Callable[[dict], bool] = lambda _event: True, timeout_s: float = WAIT_S, **fields
+    ) -> dict:
+        """Wait until `--json` prints an event of this type with these fields, of which `which` is true."""
 
         def first() -> dict | None:
             wanted = {"type": kind} | fields
-            return next((event for event in self.events if wanted.items() <= event.items()), None)
+            return next((event for event in self.events if wanted.items() <= event.items() and which(event)), None)
 
         return self._until(first, timeout_s) or pytest.fail(f"jet never printed {kind} {fields}\n{self}")
 
@@ -273,7 +276,7 @@ def _made(place: Path, made, on: Prosody, address: str) -> Home:
 def jet() -> Iterator[Callable[..., Jet]]:
     """Start `jet` in a home: `jet(romeo, "send", "a.txt", juliet.jid)`.
 
-    Takes `stdin` (bytes), `env`, `cwd`, `terminal=True` (a pty) and `limits` (called in the child before it starts).
+    Takes `stdin` (bytes), `env`, `cwd`, `umask`, `terminal=True` (a pty) and `prefix` (words before the command).
     Whatever still runs at the end of the test is ended.
     """
     with ExitStack() as running:

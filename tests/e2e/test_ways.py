@@ -1,4 +1,4 @@
-"""The bytes find their way: directly, over a relay, in-band, and from the first to the last where nothing else works."""
+"""The bytes find their way: directly, over a relay, in-band, and in-band where nothing else works."""
 
 import pytest
 

@@ -1,0 +1,183 @@
+"""A transfer that breaks half-way, in every way that it can: both sides say so, and nothing unfinished has a name.
+
+The bytes stand still behind a stalled connection whenever a test does something to them, so nothing depends on speed.
+"""
+
+import signal
+
+import pytest
+
+SIZE = 12_000_000
+STALL = 5_000_000
+
+INTERRUPTED = 10
+
+
+@pytest.fixture
+def halfway(over, receiver, jet):
+    """Bring a transfer half-way: `sending, receiving, connection = halfway(pair, network="idle = '1s'")`."""
+
+    def bring(pair, *, send=(), receive=(), size=SIZE, network="", **faults):
+        romeo, juliet = pair
+        connection = over(romeo, juliet, network=network, stall_after=STALL, **faults)
+        romeo.file("film.mkv", size)
+        receiving = receiver(juliet, "--json", *receive)
+        sending = jet(romeo, "--json", "send", *send, "film.mkv", juliet.jid)
+        for process in (sending, receiving):
+            process.event("progress", lambda event: event["bytes"] > 3_000_000)
+        return sending, receiving, connection
+
+    return bring
+
+
+def ended(process, code: int) -> None:
+    """The process ends with `code`, and the last event is its only result and says the same."""
+    assert process.finished().code == code, process
+    kinds = [event["type"] for event in process.events]
+    assert kinds[-1] == "result", process
+    assert kinds.count("result") == 1, process
+    assert process.events[-1]["exit"] == code
+
+
+def kept(home) -> None:
+    """There is one part, it holds what was verified, and nothing has the file's name."""
+    [part] = home.parts
+    assert list(home.saved) == [part.name]
+    assert 3_000_000 < part.stat().st_size < SIZE
+    assert part.stat().st_mode & 0o777 == 0o600
+
+
+def test_ctrl_c_at_the_sender(pair, halfway):
+    sending, receiving, _ = halfway(pair)
+    sending.signal(signal.SIGINT)
+    ended(sending, 130)
+    ended(receiving, INTERRUPTED)
+    kept(pair[1])
+
+
+def test_ctrl_c_at_the_receiver(pair, halfway):
+    sending, receiving, _ = halfway(pair)
+    receiving.signal(signal.SIGINT)
+    ended(receiving, 130)
+    ended(sending, INTERRUPTED)
+    kept(pair[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_ends_a_receiver_like_ctrl_c(pair, halfway, number):
+    sending, receiving, _ = halfway(pair)
+    receiving.signal(number)
+    ended(receiving, 143)
+    ended(sending, INTERRUPTED)
+    kept(pair[1])
+
+
+def test_a_sender_that_is_killed(new_pair, halfway):
+    sending, receiving, _ = halfway(new_pair, network='idle = "2s"')
+    sending.signal(signal.SIGKILL)
+    ended(receiving, INTERRUPTED)
+    kept(new_pair[1])
+
+
+def test_a_receiver_that_is_killed(new_pair, halfway):
+    sending, receiving, _ = halfway(new_pair, network='idle = "2s"')
+    receiving.signal(signal.SIGKILL)
+    ended(sending, INTERRUPTED)
+    kept(new_pair[1])
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_data_connection_that_is_cut(pair, halfway, reset):
+    sending, receiving, connection = halfway(pair, reset=reset)
+    connection.cut()
+    ended(receiving, INTERRUPTED)
+    ended(sending, INTERRUPTED)
+    kept(pair[1])
+    assert receiving.event("error")["resumable"] is True
+    assert receiving.events[-1]["resume_id"] == receiving.event("offer")["id"]
+
+
+def test_a_data_connection_that_falls_silent(pair, halfway):
+    sending, receiving, _ = halfway(pair, network='idle = "1s"')
+    ended(receiving, INTERRUPTED)
+    ended(sending, INTERRUPTED)
+    kept(pair[1])
+
+
+def test_an_interruption_ends_only_its_own_file_of_several(pair, halfway, receiver, jet):
+    romeo, juliet = pair
+    romeo.file("song.ogg", 10)
+    sending, receiving, connection = halfway(pair, send=["song.ogg"], receive=["-n", "2"])
+    connection.cut()
+    connection.move()
+    ended(sending, 14)
+    ended(receiving, 14)
+    assert "song.ogg" in juliet.saved
+    assert len(juliet.parts) == 1
+
+
+def test_a_source_that_changes_is_never_published(pair, halfway):
+    romeo, juliet = pair
+    sending, receiving, connection = halfway(pair)
+    with (romeo.files / "film.mkv").open("r+b") as film:
+        film.write(b"another beginning")
+    connection.move()
+    ended(sending, 13)
+    assert "'film.mkv' changed while it was sent: it was modified" in sending.event("error")["message"]
+    ended(receiving, INTERRUPTED)
+    assert "film.mkv" not in juliet.saved
+
+
+def test_a_source_that_shrinks_is_never_published(pair, halfway):
+    romeo, juliet = pair
+    sending, receiving, connection = halfway(pair)
+    with (romeo.files / "film.mkv").open("r+b") as film:
+        film.truncate(6_000_000)
+    connection.move()
+    ended(sending, 13)
+    ended(receiving, INTERRUPTED)
+    assert "film.mkv" not in juliet.saved
+
+
+# The XMPP stream is not the data connection.
+
+
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+def test_bytes_flow_on_while_the_server_is_out_of_reach(home, halfway, faulty, server, side):
+    streams = faulty((server.host, server.port))
+    romeo = home("romeo", address=streams.address if side == "sender" else None)
+    juliet = home("juliet", contacts=[romeo], address=streams.address if side == "receiver" else None)
+    sending, receiving, connection = halfway((romeo, juliet))
+    assert streams.connections == 1
+    streams.cut()
+    connection.move()
+    ended(sending, 0)
+    ended(receiving, 0)
+    assert streams.connections == 2
+    assert juliet.saved == romeo.saved
+
+
+def test_a_server_that_stays_away_ends_the_transfer_with_the_part_kept(home, halfway, another_server):
+    server = another_server()
+    romeo = home("romeo", on=server)
+    juliet = home("juliet", on=server, contacts=[romeo])
+    sending, receiving, _ = halfway((romeo, juliet), network='idle = "2s"')
+    server.stop()
+    ended(sending, INTERRUPTED)
+    ended(receiving, INTERRUPTED)
+    kept(juliet)
+
+
+def test_an_in_band_transfer_whose_stream_is_cut_goes_on_after_resumption(home, receiver, jet, faulty, server):
+    streams = faulty((server.host, server.port), rate=2_000_000)
+    romeo = home("romeo", address=streams.address)
+    juliet = home("juliet", contacts=[romeo])
+    film = romeo.file("film.mkv", 1_000_000)
+    receiving = receiver(juliet, "--json")
+    sending = jet(romeo, "--json", "send", "--path", "ibb", film, juliet.jid)
+    receiving.event("progress", lambda event: event["bytes"] > 100_000)
+    streams.cut()
+    streams.rate = None
+    ended(sending, 0)
+    ended(receiving, 0)
+    assert juliet.saved == romeo.saved
