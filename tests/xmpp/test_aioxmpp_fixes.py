@@ -1,11 +1,12 @@
 import asyncio
+import socket
 
 import aioopenssl
 import aioxmpp.errors
 import aioxmpp.xml
 import lxml.etree
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jetcli.xmpp.aioxmpp_fixes import mend, quiet
@@ -23,6 +24,20 @@ def test_mending_twice_mends_once():
     assert aioopenssl.STARTTLSTransport.write is mended
 
 
+async def test_what_is_written_to_a_transport_that_was_just_lost_is_dropped():
+    near, far = socket.socketpair()
+    with near, far:
+        transport, _ = await aioopenssl.create_starttls_connection(
+            asyncio.get_running_loop(), asyncio.Protocol, sock=near, use_starttls=True
+        )
+        transport.abort()
+        transport.write(b"too late")
+        await asyncio.sleep(0)
+        assert far.recv(16) == b""
+
+
+@example("\ud800")
+@example("\ufffe")
 @given(st.text(st.characters(codec=None), max_size=20))
 def test_text_passes_exactly_when_xml_can_carry_it(text):
     try:

@@ -54,6 +54,7 @@ async def test_a_contact_that_is_online_is_seen_at_once(account, exploring):
     assert await discovery.wait_for_presence(juliet.jid, 10.0)
     (resource,) = discovery.resources(juliet.jid)
     assert (resource.jid, resource.priority, resource.show) == (theirs.jid, -1, "xa")
+    assert discovery._version_key(theirs.jid)[1].startswith("urn:jetcli#")
 
 
 async def test_a_contact_that_comes_online_is_waited_for(account, exploring):

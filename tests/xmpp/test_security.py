@@ -225,6 +225,7 @@ async def test_a_prosody_without_tls_is_told_like_that(account, another_server, 
         await online(account(on=open_server))
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 async def test_old_versions_of_tls_are_refused(account, scripted, online, authority):
     def only_tls_1_1(context) -> None:
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
