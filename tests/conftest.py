@@ -10,6 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
 import pytest
 
 from jetcli.trial.certificates import Authority
@@ -55,6 +59,57 @@ def another_server(authority) -> Iterator[Callable[..., Prosody]]:
             return running.enter_context(Prosody(directory / "prosody", domains, **{"authority": authority} | kwargs))
 
         yield start
+
+
+class _Names(asyncio.DatagramProtocol):
+    """Answer for `ports` (domain to port): every domain is on loopback, its server listens on its port."""
+
+    def __init__(self, ports: dict[str, int]) -> None:
+        self.ports = ports
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr) -> None:
+        question = dns.message.from_wire(data)
+        answer = dns.message.make_response(question, recursion_available=True)
+        asked = question.question[0]
+        name = asked.name.to_text(omit_final_dot=True).lower()
+        host = name.removeprefix("_xmpp-server._tcp.")
+        if host not in self.ports:
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        elif host == name and asked.rdtype == dns.rdatatype.A:
+            answer.answer.append(dns.rrset.from_text(asked.name, 5, "IN", "A", "127.0.0.1"))
+        elif host != name and asked.rdtype == dns.rdatatype.SRV:
+            answer.answer.append(dns.rrset.from_text(asked.name, 5, "IN", "SRV", f"0 0 {self.ports[host]} {host}."))
+        self.transport.sendto(answer.to_wire(), addr)
+
+
+@pytest.fixture
+def two_servers(another_server) -> Iterator[tuple[Prosody, Prosody]]:
+    """Two Prosodies, of montague.test and capulet.test, that find each other by a name server of their own."""
+    ports: dict[str, int] = {}
+    loop = asyncio.new_event_loop()
+    names, _ = loop.run_until_complete(
+        loop.create_datagram_endpoint(lambda: _Names(ports), local_addr=("127.0.0.1", 0))
+    )
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        dns_port = names.get_extra_info("sockname")[1]
+        servers = tuple(another_server((domain,), dns_port=dns_port) for domain in ("montague.test", "capulet.test"))
+        ports |= {
+            domain: server.ports.server
+            for server in servers
+            for name in server.domains
+            for domain in (name, f"proxy.{name}")
+        }
+        yield servers
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        names.close()
+        loop.close()
 
 
 _serial = itertools.count(1)
@@ -103,6 +158,7 @@ class Faulty:
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
         self._listening = threading.Event()
+        self._changed = threading.Condition()
 
     @property
     def address(self) -> str:
@@ -116,6 +172,11 @@ class Faulty:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
+
+    def connected(self, times: int, timeout_s: float = 20.0) -> None:
+        """Wait until so many connections have been made, refused ones included."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.connections >= times, timeout_s), self.connections
 
     def cut(self) -> None:
         """End every connection now."""
@@ -140,7 +201,9 @@ class Faulty:
         self._cut()
 
     async def _serve(self, near: asyncio.StreamReader, near_writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
+        with self._changed:
+            self.connections += 1
+            self._changed.notify_all()
         self._writers.add(near_writer)
         if self.refuse:
             self._cut()

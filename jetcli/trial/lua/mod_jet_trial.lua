@@ -16,8 +16,11 @@ local log_file;
 -- A line break inside a stanza would look like the end of its line.
 local breaks = { ["\n"] = "&#10;", ["\r"] = "&#13;" };
 
+-- What else passes is the stream's own: features, login, acknowledgements.
+local stanzas = { iq = true, message = true, presence = true };
+
 local function record(session, direction, stanza)
-	if type(stanza) == "table" and stanza.name then
+	if type(stanza) == "table" and stanzas[stanza.name] then
 		local who = session.full_jid or session.from_host or session.host or "?";
 		local xml = tostring(stanza):gsub("[\r\n]", breaks);
 		log_file:write(("%.6f\t%s\t%s\t%s\n"):format(now(), direction, who, xml));
