@@ -64,7 +64,6 @@ def jet() -> None:
     "--wait", type=WAIT, default=0.0, metavar="DUR", help="Wait so long for JID to come online; or `forever`."
 )
 @click.option("--checksum", is_flag=True, help="Send a SHA-256 of the file to another jet, too.")
-@click.option("--dry-run", is_flag=True, help="Find the device and the path, offer nothing.")
 @global_options
 @click.pass_obj
 def send(invocation: Invocation, /, **chosen: Any) -> int:
@@ -89,12 +88,15 @@ def send(invocation: Invocation, /, **chosen: Any) -> int:
 @click.option(
     "--from",
     "senders",
+    envvar="JET_RECEIVE_FROM",
     metavar="JID",
     multiple=True,
     shell_complete=_aliases,
     help="Only from this address; may be repeated. `anyone` lets strangers offer.",
 )
-@click.option("-d", "--dir", "directory", type=FILE, metavar="DIR", help="Save files in this directory.")
+@click.option(
+    "-d", "--dir", "directory", envvar="JET_RECEIVE_DIR", type=FILE, metavar="DIR", help="Save files in this directory."
+)
 @click.option("-o", "--output", type=FILE, metavar="FILE", help="Save the one file under this name.")
 @click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="Leave after N files (1).")
 @click.option("--forever", is_flag=True, help="Go on until interrupted.")
@@ -105,6 +107,7 @@ def send(invocation: Invocation, /, **chosen: Any) -> int:
 )
 @click.option("--max-size", type=SIZE, metavar="SIZE", help="Decline what is larger, for example 4G.")
 @click.option("--allow-hidden", is_flag=True, help="Take names that start with a dot.")
+@click.option("--keep-partial", is_flag=True, help="Keep the unverified part file of a transfer that broke.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
 @click.option("-0", "null", is_flag=True, help="End each path on standard output with NUL.")
 @global_options

@@ -65,8 +65,8 @@ class _Running:
 class View:
     """Tells a person what happens.
 
-    `later` calls something after so many seconds; without it waits go unmentioned. `asks` says that each offer becomes a
-    question, which describes it better than a line.
+    `later` calls something after so many seconds; without it waits go unmentioned. `asks` says that offers become
+    questions, which describe them better than a line.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jetcli.cli import addresses
 from jetcli.cli.invocation import Invocation
-from jetcli.errors import LocalFileError, UnsupportedError, UsageError
+from jetcli.errors import LocalFileError, SetupError, UnsupportedError, UsageError
 from jetcli.transfer.options import Network, OnExist, PathPolicy, ReceiveOptions, SendOptions
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ def send_command(
     path: PathPolicy | None,
     wait: float,
     checksum: bool,
-    dry_run: bool,
 ) -> int:
     """Send files (`jet send`); returns the exit code."""
     files, peer = addresses.files_and_address(words, to, lambda: _aliases(invocation))
@@ -39,7 +38,7 @@ def send_command(
     _check_sources(files, name)
     config = _config(invocation)
     network = _network(invocation, config, path)
-    options = SendOptions(network, name=name, wait_s=wait, checksum=checksum, dry_run=dry_run)
+    options = SendOptions(network, name=name, wait_s=wait, checksum=checksum)
 
     async def work(online: "Online") -> int:
         from jetcli.cli.report import exit_code
@@ -63,6 +62,7 @@ def receive_command(
     accept_all: bool,
     forever: bool,
     allow_hidden: bool,
+    keep_partial: bool,
     null: bool,
 ) -> int:
     """Wait for files (`jet receive`); returns the exit code."""
@@ -86,7 +86,7 @@ def receive_command(
         on_exist=_on_exist(on_exist or config.receive.on_exist),
         max_size=max_size if max_size is not None else config.receive.max_size,
         allow_hidden=allow_hidden or config.receive.allow_hidden,
-        keep_partial=config.receive.keep_partial,
+        keep_partial=keep_partial or config.receive.keep_partial,
     )
 
     async def work(online: "Online") -> int:
@@ -239,4 +239,6 @@ def _free_name(output: Path | None) -> Path | None:
 
 def _on_exist(chosen: OnExist | None) -> OnExist:
     """Return what a receiver does where a name is taken; "ask" is part of the question about the offer."""
+    if chosen == "overwrite":
+        raise SetupError("on_exist = 'overwrite' cannot be had: no file is ever replaced", hint="rename, skip or fail")
     return "rename" if chosen in {None, "ask"} else chosen or "rename"

@@ -106,6 +106,23 @@ def test_receive_hands_over_what_the_words_mean(jet_here, transfers, account, tm
     assert options.network == Network()
 
 
+def test_the_environment_names_options_as_the_command_line_does(jet_here, transfers, account, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    monkeypatch.setenv("JET_RECEIVE_DIR", "in")
+    monkeypatch.setenv("JET_RECEIVE_FROM", "juliet nurse")
+    monkeypatch.setenv("JET_QUIET", "1")
+    ended = jet_here("receive")
+    assert (ended.code, ended.err) == (0, "")
+    assert transfers.calls[1].directory == Path("in")
+    assert transfers.calls[1].senders == ("juliet@capulet.example", "nurse@capulet.example")
+
+
+def test_nothing_is_ever_replaced_even_if_the_configuration_says_so(jet_here, transfers, account):
+    (account / "config.toml").write_text((account / "config.toml").read_text() + '[receive]\non_exist = "overwrite"\n')
+    ended = jet_here("receive", "--accept-all")
+    assert (ended.code, transfers.calls) == (3, [])
+
+
 def test_a_directory_that_is_missing_is_named(jet_here, transfers, account):
     ended = jet_here("receive", "--accept-all", "-d", "nowhere")
     assert (ended.code, transfers.calls) == (13, [])
