@@ -109,6 +109,19 @@ def _security(content: Content, offered: str) -> tuple[Cipher, Envelope]:
     return cipher, security.envelope
 
 
+def check_acceptance(offer: Content, accepted: Content, peer: str) -> None:
+    """Refuse an acceptance by `peer` (bare JID) that says another encryption than was offered; most say none.
+
+    Raises TrustError (XEP-0391 section 7).
+    """
+    offered, said = offer.security, accepted.security
+    if offered is None or said is None:
+        return
+    same = Cipher.named(said.cipher) is Cipher.named(offered.cipher) and said.type == offered.type
+    if not same or said.envelope not in {None, offered.envelope}:
+        raise TrustError(f"{shown(peer)} accepted another encryption than was offered; nothing was sent")
+
+
 def yields(ours: Initiate, our_jid: str, theirs: Initiate, their_jid: str) -> bool:
     """Say whether our pending offer gives way to the peer's offer of the same file (XEP-0166 section 7.2.16).
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jetcli.errors import UnsupportedError
+from jetcli.errors import TrustError, UnsupportedError
 from jetcli.files.source import Source
 from jetcli.protocol.model import (
     IV_SIZE,
@@ -21,7 +21,7 @@ from jetcli.protocol.model import (
     TransportSecret,
     Trust,
 )
-from jetcli.protocol.offer import cipher_for, file_offer
+from jetcli.protocol.offer import check_acceptance, cipher_for, file_offer
 from jetcli.protocol.policy import GCM_LIMIT, shown
 from jetcli.transfer.account import Online
 from jetcli.transfer.events import Accepted, Detail, FileDone, FileFailed, Listener, Offered, PeerFound, Phase
@@ -107,7 +107,11 @@ class _Sending:
         content = await self._offer(negotiation, secret)
         negotiation.initiate(content)
         self._tell_offer()
-        await negotiation.accepted
+        try:
+            check_acceptance(content, await negotiation.accepted, self._peer.bare_jid)
+        except TrustError:
+            negotiation.terminate("security-error")
+            raise
         return Begun(negotiation, content, secret)
 
     async def _offer(self, negotiation: Negotiation, secret: TransportSecret) -> Content:

@@ -105,7 +105,11 @@ class Target:
 
 @pytest.fixture(scope="session")
 def cast(server, tmp_path_factory) -> Iterator[dict[str, object]]:
-    """The attacked account, and the peer's: "old" never spoke the chunked cipher, "jet" always does, "stranger"."""
+    """The attacked account, and the peer's.
+
+    "old" never spoke the chunked cipher, "jet" always does, "new" is never trusted, "keyless" has no device,
+    "stranger" is no contact.
+    """
     with contextlib.ExitStack() as stores:
         serial = secrets.token_hex(3)
 
@@ -116,8 +120,8 @@ def cast(server, tmp_path_factory) -> Iterator[dict[str, object]]:
         root = tmp_path_factory.mktemp("attacked")
         target = Target(root, server.add_account(f"attacked{serial}", "attacked"), "attacked", server)
         target.make()
-        people = {name: identity(name) for name in ("old", "jet", "stranger")}
-        for name in ("old", "jet"):
+        people = {name: identity(name) for name in ("old", "jet", "new", "keyless", "stranger")}
+        for name in ("old", "jet", "new"):
             server.make_contacts(target.jid, people[name].jid)
         yield {"target": target, **people}
 
@@ -136,8 +140,9 @@ class Peer:
 
     connection: Connection
     omemo: Omemo | None
-    heard: "asyncio.Queue[tuple[str, model.Action]]" = field(default_factory=asyncio.Queue)
+    heard: "asyncio.Queue[model.Action]" = field(default_factory=asyncio.Queue)
     answer: Callable[[model.Action], None] = lambda _action: None
+    partner: str = ""
 
     @property
     def jid(self) -> str:
@@ -145,20 +150,26 @@ class Peer:
 
     async def on_iq(self, iq: aioxmpp.IQ) -> None:
         action = read(iq.payload)
-        self.heard.put_nowait((str(iq.from_), action))
+        self.partner = str(iq.from_)
+        self.heard.put_nowait(action)
         self.answer(action)
 
     async def say(self, to: str, jingle: payloads.Jingle) -> None:
         """Send any Jingle stanza; raises StanzaError where it is answered with an error."""
         await ask(self.connection.client, jingle, to, WAIT_S, kind="set")
 
+    async def answers(self, action: model.Action) -> None:
+        """Send an action to whom we heard last."""
+        await self.say(self.partner, write(action))
+
     async def hears(self, kind: type) -> model.Action:
         """Wait for an action of this kind, passing over others."""
         async with asyncio.timeout(WAIT_S):
             while True:
-                _, action = await self.heard.get()
+                action = await self.heard.get()
                 if isinstance(action, kind):
                     return action
+                assert not isinstance(action, model.Terminate), action
 
     async def prepare(self, to: str, cipher=model.Cipher.AES_128_GCM, size=SIZE, **file) -> "Offer":
         """Make a sound offer for the full JID `to`; keywords change the description of the file."""
@@ -291,10 +302,15 @@ class Victim:
         self.jid = process.wait_for(r"Waiting as (\S+)")[1]
         self._before = before
 
-    async def ended(self, code: int, line: str, hint: str = "", *, left=frozenset()) -> None:
-        """Wait for its end: this exit code, exactly one error line, which holds `line`, and no file anywhere."""
+    async def ended(self, code: int, line: str, hint: str = "", *, parts: bool = False) -> None:
+        """Wait for its end: this exit code, exactly one error line, which holds `line`, and no file anywhere.
+
+        With `parts` there is one part file, of verified bytes, for another session.
+        """
         await asyncio.to_thread(self.process.finished)
-        self.unharmed(left)
+        found = {path.name for path in self.inbox.glob(".jet-*.part")} if parts else set()
+        assert len(found) == parts
+        self.unharmed(found)
         assert self.process.code == code, self.process
         errors = [said for said in self.process.stderr.splitlines() if said.startswith("jet: error: ")]
         assert len(errors) == 1, self.process

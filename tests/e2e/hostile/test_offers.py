@@ -64,8 +64,9 @@ async def test_a_damaged_envelope_is_refused(victim, peer):
     await victim.ended(8, f"the offer of {bare(peer.jid)} could not be opened")
 
 
-async def test_an_offer_of_an_untrusted_device_is_refused_with_its_fingerprint(receive, peer):
+async def test_an_offer_of_an_untrusted_device_is_refused_with_its_fingerprint(receive, online):
     victim = await receive(suspicious=True)
+    peer = await online("new")
     offer = await (await peer.prepare(victim.jid)).send()
     await victim.ended(8, f"the offering device of {bare(peer.jid)} is not trusted", "compare ")
     assert (await offer.end()).condition == "security-error"
