@@ -21,6 +21,7 @@ from jetcli.protocol.model import (
     InbandTransport,
     Initiate,
     PathKind,
+    Prefix,
     Reason,
     Received,
     SessionNote,
@@ -37,6 +38,8 @@ OpenInband = Callable[[InbandTransport, bool], Coroutine[Any, Any, Channel]]
 
 #: How long a closing negotiation waits for its last stanzas to be acknowledged.
 SETTLE_S = 1.0
+#: The same after we have told the peer of a success: it waits for that, while our stream may just be resuming.
+FAREWELL_S = 30.0
 
 
 class SessionEnded(Exception):  # noqa: N818 - an outcome that waiting callers meet, not always an error
@@ -50,8 +53,8 @@ class SessionEnded(Exception):  # noqa: N818 - an outcome that waiting callers m
 class Negotiation:
     """A session with one peer, driven by stanzas and by the verbs below.
 
-    `accepted` resolves to the peer's content, `channel` to the open byte channel, `checksum` and `received` to what the
-    peer said of the file, and `ended` to the end. The first two raise SessionEnded when the session ends before.
+    `accepted` resolves to the peer's content, `channel` to the open byte channel, `checksum`, `received` and `prefix` to
+    what the peer said of the file, and `ended` to the end. The first two raise SessionEnded when the session ends before.
     """
 
     def __init__(self, session: Session, candidates: Candidates, deliver: Deliver, open_inband: OpenInband) -> None:
@@ -62,6 +65,7 @@ class Negotiation:
         self.channel: asyncio.Future[Channel] = loop.create_future()
         self.checksum: asyncio.Future[Checksum] = loop.create_future()
         self.received: asyncio.Future[None] = loop.create_future()
+        self.prefix: asyncio.Future[Prefix] = loop.create_future()
         self.ended: asyncio.Future[fx.Ended] = loop.create_future()
         self.path: PathKind | None = None
         self.relay: str | None = None
@@ -93,6 +97,10 @@ class Negotiation:
         """Start the deadline for the receiver's confirmation."""
         self._perform(self.session.await_confirmation())
 
+    def end_for(self, reason: Reason) -> None:
+        """End the session for `reason`; one that has ended stays as it is."""
+        self._perform(self.session.terminate(reason))
+
     def terminate(self, condition: str, text: str | None = None, *, application: str | None = None) -> None:
         """End the session; one that has ended stays as it is."""
         self._perform(self.session.terminate(Reason(condition, text, application)))
@@ -102,15 +110,22 @@ class Negotiation:
         self._perform(self.session.receive(action))
 
     async def close(self) -> None:
-        """Let the last stanzas go out, for a second at most, and release every socket and timer."""
+        """Let the last stanzas go out, for a while at most, and release every socket and timer."""
         if not self.ended.done():
             self.terminate("cancel")
         sends = {task for task in self._tasks if task is not asyncio.current_task()}
-        if sends:
-            await asyncio.wait(sends, timeout=SETTLE_S)
-        for task in self._tasks:
-            task.cancel()
-        self._drop()
+        try:
+            if sends:
+                await asyncio.wait(sends, timeout=FAREWELL_S if self._told_success else SETTLE_S)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            self._drop()
+
+    @property
+    def _told_success(self) -> bool:
+        end = self.ended.result()
+        return end.reason.condition == "success" and not end.by_peer
 
     # Effects.
 
@@ -206,6 +221,8 @@ class Negotiation:
                 _resolve(self.checksum, note)
             case Received():
                 _resolve(self.received, None)
+            case Prefix():
+                _resolve(self.prefix, note)
 
     def _end(self, end: fx.Ended) -> None:
         if isinstance(end.error, NetworkError) and self.candidates.refused:

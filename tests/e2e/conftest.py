@@ -4,6 +4,7 @@ import codecs
 import json
 import os
 import pty
+import random
 import re
 import signal
 import subprocess
@@ -63,7 +64,7 @@ class Home:
     def file(self, name: str, content: bytes | int) -> Path:
         """Make a file among `files`, of this content or of so many random bytes."""
         path = self.files / name
-        path.write_bytes(os.urandom(content) if isinstance(content, int) else content)
+        path.write_bytes(random.randbytes(content) if isinstance(content, int) else content)
         return path
 
     @property

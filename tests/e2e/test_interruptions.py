@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-SIZE = 12_000_000
+# More than all the buffers of all the kernels between the two processes.
+SIZE = 40_000_000
 STALL = 5_000_000
 
 INTERRUPTED = 10
@@ -132,7 +133,7 @@ def test_a_source_that_shrinks_is_never_published(pair, halfway):
     romeo, juliet = pair
     sending, receiving, connection = halfway(pair)
     with (romeo.files / "film.mkv").open("r+b") as film:
-        film.truncate(6_000_000)
+        film.truncate(30_000_000)
     connection.move()
     ended(sending, 13)
     ended(receiving, INTERRUPTED)
@@ -155,6 +156,21 @@ def test_bytes_flow_on_while_the_server_is_out_of_reach(home, halfway, faulty, s
     ended(receiving, 0)
     assert streams.connections == 2
     assert juliet.saved == romeo.saved
+
+
+def test_a_receiver_stays_until_its_confirmation_can_be_sent(home, halfway, faulty, server):
+    streams = faulty((server.host, server.port))
+    romeo = home("romeo")
+    juliet = home("juliet", contacts=[romeo], address=streams.address)
+    sending, receiving, connection = halfway((romeo, juliet))
+    streams.refuse = True
+    streams.cut()
+    connection.move()
+    receiving.event("file")
+    streams.connected(times=4)
+    streams.refuse = False
+    ended(sending, 0)
+    ended(receiving, 0)
 
 
 def test_a_server_that_stays_away_ends_the_transfer_with_the_part_kept(home, halfway, another_server):
