@@ -184,16 +184,18 @@ def test_a_server_that_stays_away_ends_the_transfer_with_the_part_kept(home, hal
     kept(juliet)
 
 
-def test_an_in_band_transfer_whose_stream_is_cut_goes_on_after_resumption(home, receiver, jet, faulty, server):
-    streams = faulty((server.host, server.port), rate=2_000_000)
-    romeo = home("romeo", address=streams.address)
-    juliet = home("juliet", contacts=[romeo])
-    film = romeo.file("film.mkv", 1_000_000)
+def test_an_in_band_transfer_ends_with_the_stream_that_carries_it(home, receiver, jet, faulty, server):
+    streams = faulty((server.host, server.port))
+    romeo = home("romeo", address=streams.address, network='idle = "1s"')
+    juliet = home("juliet", contacts=[romeo], network='idle = "1s"')
+    romeo.file("film.mkv", 3_000_000)
     receiving = receiver(juliet, "--json")
-    sending = jet(romeo, "--json", "send", "--path", "ibb", film, juliet.jid)
-    receiving.event("progress", lambda event: event["bytes"] > 100_000)
+    streams.stall_after = 1_500_000
+    sending = jet(romeo, "--json", "send", "--path", "ibb", "film.mkv", juliet.jid)
+    receiving.event("progress", lambda event: event["bytes"] > 500_000)
+    streams.refuse = True
     streams.cut()
-    streams.rate = None
-    ended(sending, 0)
-    ended(receiving, 0)
-    assert juliet.saved == romeo.saved
+    ended(sending, INTERRUPTED)
+    ended(receiving, INTERRUPTED)
+    [part] = juliet.parts
+    assert 500_000 < part.stat().st_size < 1_500_000
