@@ -31,6 +31,7 @@ class Quirks:
     `hex_checksum`: it compares a checksum only when the base64 holds hex text.
     `inband`: an in-band transfer can reach it.
     `seq_modulo`: where its in-band sequence numbers start again.
+    `written_back`: how many bytes it sends against a stream that it receives; it breaks when they cannot be delivered.
     `compatible`: its `urn:xmpp:jingle:jet-omemo:0` means what XEP-0396 says; if not, `note` says why.
     """
 
@@ -39,13 +40,15 @@ class Quirks:
     hex_checksum: bool = False
     inband: bool = True
     seq_modulo: int = 65536
+    written_back: int = 0
     compatible: bool = True
     note: str = ""
 
 
 _KNOWN = (
-    # Acknowledges every in-band block and then marks the file failed; rejects a replaced transport (Dino 0.4.2).
-    Quirks("Dino", inband=False, note="no in-band transfers; files of 5 MB and more wait for a click"),
+    # Acknowledges every in-band block and then marks the file failed; rejects a replaced transport; as receiver seals
+    # nothing, and sends the 16-byte tag of that at once (Dino 0.4.2).
+    Quirks("Dino", inband=False, written_back=16, note="no in-band; accepts up to 5 MB without a click"),
     # Replaces the IV of an envelope without payload by a random one; decodes checksums as text (Libervia 0.9).
     Quirks("Libervia", blank_payload=True, hex_checksum=True, seq_modulo=65535),
     Quirks("Conversations"),

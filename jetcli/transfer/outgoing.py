@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from jetcli.errors import InterruptedTransferError, JetError
 from jetcli.files.source import Source
 from jetcli.protocol.checksum import checksum
-from jetcli.protocol.model import Cipher, Content, Range, TransportSecret
+from jetcli.protocol.model import Cipher, Content, PathKind, Range, TransportSecret
 from jetcli.protocol.policy import shown
 from jetcli.protocol.transcript import Transcript
 from jetcli.transfer.account import Online
@@ -40,13 +40,17 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """What goes out, under which cipher; with `checksum` a digest of the whole file is announced afterwards."""
+    """What goes out, under which cipher; with `checksum` a digest of the whole file is announced afterwards.
+
+    `written_back` is how many bytes the receiver's client sends against the stream.
+    """
 
     id: str
     source: Source
     cipher: Cipher
     checksum: bool = False
     hex_checksum: bool = False
+    written_back: int = 0
 
     @property
     def between_jets(self) -> bool:
@@ -125,6 +129,7 @@ class Outgoing:
                 progress=counter.set,
                 stop=stop,
                 hasher=out.checksum,
+                written_back=out.written_back if begun.negotiation.path is PathKind.PROXY else 0,
             )
 
         def progress(position: int) -> None:

@@ -70,6 +70,7 @@ class _Sending:
             cipher=cipher,
             checksum=options.checksum or cipher is not Cipher.CHUNKED,
             hex_checksum=peer.abilities.quirks.hex_checksum,
+            written_back=peer.abilities.quirks.written_back,
         )
         self._negotiations: list[Negotiation] = []
 

@@ -24,6 +24,9 @@ from jetcli.xmpp.channel import Channel
 #: A source that changes is noticed at the latest after this many bytes; the look costs two system calls.
 _LOOK_AT_SOURCE = 256 * CHUNK
 
+#: How long the bytes that a receiver writes back are waited for. Dino sends them before it reads.
+_WRITTEN_BACK_S = 2.0
+
 
 class FileSource(Protocol):
     """What is sent: `jetcli.files.source.Source`, or anything that reads at an offset."""
@@ -79,8 +82,12 @@ def send_stream(
     offset: int = 0,
     length: int | None = None,
     hasher: bool = False,
+    written_back: int = 0,
 ) -> SentStream:
     """Send the source and shut down the writing side; the channel stays open so that its owner can drain it.
+
+    Before shutting down, waits a moment for the `written_back` bytes that some clients send against the stream: behind
+    a proxy that closes both ways at once, they would destroy what the peer has still to read.
 
     `transcript` is `Transcript.digest()` for the chunked cipher, which alone sends a source whose `size` is None.
     Raises UnsupportedError before anything is sent for a file too large for the cipher; LocalFileError for a source
@@ -106,6 +113,8 @@ def send_stream(
             try:
                 channel.sendall(wire[:sealed])
                 if final:
+                    if written_back:
+                        channel.drain(_WRITTEN_BACK_S, written_back)
                     # Before anything else: a proxy may keep the last bytes until it sees this.
                     channel.finish_sending()
             except OSError as error:

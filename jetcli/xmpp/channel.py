@@ -38,8 +38,11 @@ class Channel(Protocol):
     def finish_sending(self) -> None:
         """Tell the peer that nothing more will be sent; what it sends can still be received."""
 
-    def drain(self, deadline_s: float, /) -> int:
-        """Receive and discard until the end of the stream or for `deadline_s`; return how many bytes there were."""
+    def drain(self, deadline_s: float, /, enough: int | None = None) -> int:
+        """Receive and discard until the end of the stream, for `deadline_s`, or until `enough` bytes have come.
+
+        Returns how many bytes there were.
+        """
 
     def close(self) -> None:
         """Close the stream. Closing twice is no error."""
@@ -99,12 +102,12 @@ class SocketChannel:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
-    def drain(self, deadline_s: float, /) -> int:
-        """Receive and discard until the end, an error, or for `deadline_s`; return how many bytes there were."""
+    def drain(self, deadline_s: float, /, enough: int | None = None) -> int:
+        """Receive and discard, see `Channel`; an error is an end, too."""
         scratch, total = bytearray(_DISCARD_SIZE), 0
         ends_at = time.monotonic() + deadline_s
         with self._restoring_timeout(), suppress(OSError):
-            while (left_s := ends_at - time.monotonic()) > 0:
+            while (left_s := ends_at - time.monotonic()) > 0 and (enough is None or total < enough):
                 self._socket.settimeout(left_s)
                 count = self._socket.recv_into(scratch)
                 if not count:

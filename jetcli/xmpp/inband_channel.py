@@ -131,13 +131,13 @@ class InbandChannel:
             self._wait_for_acknowledgements()
             self._on_loop(self._finish)
 
-    def drain(self, deadline_s: float, /) -> int:
-        """Receive and discard until the end, an error, or for `deadline_s`; return how many bytes there were."""
+    def drain(self, deadline_s: float, /, enough: int | None = None) -> int:
+        """Receive and discard, see `Channel`; an error is an end, too."""
         scratch, total = memoryview(bytearray(_DISCARD_SIZE)), 0
         ends_at = self._loop.time() + deadline_s
         idle_s = self._idle_s
         with suppress(OSError, RemoteProtocolError):
-            while (left_s := ends_at - self._loop.time()) > 0:
+            while (left_s := ends_at - self._loop.time()) > 0 and (enough is None or total < enough):
                 self._idle_s = left_s
                 count = self.recv_into(scratch)
                 if not count:

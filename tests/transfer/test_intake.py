@@ -13,7 +13,7 @@ class Ended:
     def __init__(self, surplus):
         self.surplus = surplus
 
-    def drain(self, deadline_s):
+    def drain(self, deadline_s, enough=None):
         assert 0 < deadline_s < 1
         if isinstance(self.surplus, OSError):
             raise self.surplus

@@ -74,7 +74,7 @@ class Wire:
     def finish_sending(self):
         self.finished = True
 
-    def drain(self, deadline_s):
+    def drain(self, deadline_s, enough=None):
         return len(self.stream)
 
     def close(self):
