@@ -139,7 +139,7 @@ def _peer(event: happened.PeerFound) -> Json:
 
 
 def _new_device(event: happened.NewDevice) -> Json:
-    message = f"the key of device {event.device_id} is new and was trusted"
+    message = f"the key of device {event.device_id} is new and {'was' if event.trusted else 'not'} trusted"
     return {"code": "new-device", "message": message, "jid": event.jid, "fingerprint": event.fingerprint}
 
 

@@ -7,7 +7,6 @@ that the result is the last word.
 
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from jetcli.cli.events import JsonEvents
 from jetcli.cli.streams import Messages, Output
 from jetcli.cli.view import Bars, View
 from jetcli.errors import JetError, PartialError
-from jetcli.transfer.events import Direction, Event, FileDone, FileFailed, NewDevice
+from jetcli.transfer.events import Direction, Event, FileDone, FileFailed
 
 #: What a terminal needs that is left while bars are on it: its cursor.
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -59,8 +58,6 @@ class Report:
         """Tell one event; this is the listener that transfers report to."""
         if isinstance(event, FileFailed):
             self._note_failure(event)
-        if isinstance(event, NewDevice):
-            event = replace(event, fingerprint=grouped(event.fingerprint))
         self.view.emit(event)
         if self.json is not None:
             self.json.emit(event)
@@ -133,12 +130,6 @@ def exit_code(results: list[FileDone | FileFailed]) -> int:
         return 0
     codes = {error.exit_code for error in failures}
     return codes.pop() if len(failures) == len(results) and len(codes) == 1 else PartialError.exit_code
-
-
-def grouped(fingerprint: str) -> str:
-    """Return `fingerprint` as OMEMO clients print it: eight groups of eight hex digits."""
-    digits = "".join(fingerprint.split()).lower()
-    return " ".join(digits[at : at + 8] for at in range(0, len(digits), 8))
 
 
 def _live_bars(messages: Messages) -> Bars:

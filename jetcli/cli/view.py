@@ -164,7 +164,8 @@ class View:
 
     @_tell.register
     def _new_device(self, event: happened.NewDevice) -> None:
-        self.line(f"New key of {shown(event.jid)}, device {event.device_id}: {event.fingerprint}")
+        doubt = "" if event.trusted else " (not trusted)"
+        self.line(f"New key of {shown(event.jid)}, device {event.device_id}{doubt}: {event.fingerprint}")
 
     @_tell.register
     def _offered(self, event: happened.Offered) -> None:

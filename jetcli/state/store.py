@@ -232,6 +232,11 @@ class KeyValues:
         """Gather what is written inside and keep all of it when the block is left; an exception drops it.
 
         Awaiting inside is fine: the database is locked only while it commits. Reads inside see what was gathered.
+    def names(self, prefix: str) -> list[str]:
+        """Return every key that starts with `prefix`, without what an open transaction has gathered."""
+        rows = self._store.rows("SELECT key FROM key_values WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+        return [str(name) for (name,) in rows]
+
         """
         if self._pending is not None:
             raise RuntimeError("a key-value transaction is open already")

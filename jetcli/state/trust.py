@@ -4,7 +4,7 @@ The rule is a pure function; the book remembers every key that was ever seen, so
 not know how keys are fetched or shown.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,23 +37,32 @@ class KnownKey:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """How far a key is trusted now, and whether it was seen for the first time just now (then show it)."""
+    """How far a key is trusted now, and whether it was seen for the first time just now (then show it).
+
+    `stops` says that nothing may be sent before the user has decided: the key is unknown, others of that contact have
+    been verified, and nobody named the keys that are meant.
+    """
 
     trust: Trust
     first_time: bool
+    stops: bool = False
 
 
 class TrustBook:
     """The keys of one account's contacts, and of its own other devices. JIDs are bare and prepared."""
 
-    def __init__(self, store: Store, policy: TrustPolicy = "btbv") -> None:
+    def __init__(
+        self, store: Store, policy: TrustPolicy = "btbv", fingerprints: Collection[bytes] = frozenset()
+    ) -> None:
         self._store = store
         self._policy = policy
+        self._only = frozenset(fingerprints)
 
     def judge(self, jid: str, identity_key: bytes, *, own_account: bool, now: float) -> Judgement:
         """Return how far the key is trusted, and remember it if it is new.
 
-        Under the policy "verified" a key that was trusted blindly counts as undecided; what is recorded stays.
+        Under the policy "verified" a key that was trusted blindly counts as undecided; where `fingerprints` were named,
+        these keys count as verified and all others as undecided. What is recorded stays.
         """
         with self._store.transaction():
             known = {key.identity_key: key.trust for key in self.keys(jid)}
@@ -61,10 +70,17 @@ class TrustBook:
             if first_time:
                 known[identity_key] = first_trust(known.values(), own_account=own_account, policy=self._policy)
                 self._write(jid, identity_key, known[identity_key], now)
-        trust = known[identity_key]
-        if trust is Trust.BLIND and self._policy == "verified":
-            trust = Trust.UNDECIDED
-        return Judgement(trust, first_time)
+        trust = self._for_this_run(identity_key, known[identity_key])
+        verified_others = Trust.VERIFIED in known.values() and not own_account
+        stops = trust is Trust.UNDECIDED and verified_others and self._policy == "btbv" and not self._only
+        return Judgement(trust, first_time, stops)
+
+    def _for_this_run(self, identity_key: bytes, recorded: Trust) -> Trust:
+        if recorded is Trust.DISTRUSTED:
+            return recorded
+        if self._only:
+            return Trust.VERIFIED if identity_key in self._only else Trust.UNDECIDED
+        return Trust.UNDECIDED if recorded is Trust.BLIND and self._policy == "verified" else recorded
 
     def level(self, jid: str, identity_key: bytes) -> Trust | None:
         """Return the recorded level of the key, or None if it was never seen."""
@@ -73,6 +89,10 @@ class TrustBook:
     def decide(self, jid: str, identity_key: bytes, trust: Trust, *, now: float) -> None:
         """Record what the user decided about the key, seen before or not."""
         self._write(jid, identity_key, trust, now)
+
+    def jids(self) -> list[str]:
+        """Return every bare JID of which a key is known."""
+        return [str(jid) for (jid,) in self._store.rows("SELECT DISTINCT jid FROM trust ORDER BY jid")]
 
     def keys(self, jid: str) -> list[KnownKey]:
         """Return the known keys of `jid`, oldest first; raises SetupError where the database is damaged."""

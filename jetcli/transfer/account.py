@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from jetcli.errors import JetError
 from jetcli.protocol.effects import Limits
+from jetcli.protocol.fingerprint import fingerprint
 from jetcli.protocol.model import Device
 from jetcli.protocol.quirks import RECEIVING, SENDING, quirks_of
 from jetcli.state.config import Account
@@ -36,7 +37,7 @@ from jetcli.xmpp.discovery import Discovery
 from jetcli.xmpp.inband import InbandService
 from jetcli.xmpp.jingle import JingleService, Terms
 from jetcli.xmpp.negotiation import Negotiation
-from jetcli.xmpp.omemo import Omemo, fingerprint
+from jetcli.xmpp.omemo import Omemo
 from jetcli.xmpp.omemo_pep import OmemoPep
 from jetcli.xmpp.registration import register_account
 
@@ -54,6 +55,7 @@ class Credentials:
     trust: TrustPolicy = "btbv"
 
     def settings(self, scram_used: bool) -> AccountSettings:
+    fingerprints: tuple[bytes, ...] = ()
         """Return how to log in; PLAIN is out of the question once SCRAM was used."""
         account = self.account
         return AccountSettings(
@@ -98,7 +100,7 @@ class Online:
         self.transfers = Transfers(store)
         self.seen_envelopes = SeenEnvelopes(store)
         self.chunked_peers = ChunkedPeers(store)
-        self.trust = TrustBook(store, credentials.trust)
+        self.trust = TrustBook(store, credentials.trust, credentials.fingerprints)
         self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="jet-stream")
         self.bare_jid = credentials.account.jid
         self.on_offer: Callable[[Negotiation], None] | None = None
@@ -205,7 +207,7 @@ class Online:
             self.on_offer(negotiation)
 
     def _new_device(self, device: Device) -> None:
-        self.emit(NewDevice(device.jid, device.device_id, fingerprint(device.identity_key)))
+        self.emit(NewDevice(device.jid, device.device_id, fingerprint(device.identity_key), device.trusted))
 
     def _lost(self, error: JetError) -> None:
         if not self.lost.done():

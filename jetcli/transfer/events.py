@@ -45,11 +45,12 @@ class PeerFound:
 
 @dataclass(frozen=True, slots=True)
 class NewDevice:
-    """A key was trusted for the first time (BTBV); `fingerprint` as OMEMO clients print it."""
+    """A key was met for the first time, and `trusted` (BTBV) or not; `fingerprint` as OMEMO clients print it."""
 
     jid: str
     device_id: int
     fingerprint: str
+    trusted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ before, trusted by the policy that is handed in, and not ourselves. Our own devi
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
+from jetcli.protocol.fingerprint import fingerprint
 from jetcli.protocol.model import Device, Envelope, EnvelopeKey, OpenedEnvelope, TransportSecret, Trust
 from jetcli.protocol.policy import shown
 from jetcli.xmpp.omemo_device import Lock, OmemoDevice, Pep, bare, learn
@@ -32,6 +34,10 @@ class Judgement(Protocol):
     def first_time(self) -> bool:
         """Whether nobody asked for it before: then the user is shown it."""
 
+    @property
+    def stops(self) -> bool:
+        """Whether an undecided key stops every transfer, because others of that contact have been verified."""
+
 
 class TrustPolicy(Protocol):
     """What decides how far identity keys (Curve25519, 32 bytes) of bare JIDs are trusted."""
@@ -41,12 +47,6 @@ class TrustPolicy(Protocol):
 
     def level(self, jid: str, identity_key: bytes) -> Trust | None:
         """Return how far a key is trusted, None where it was never met."""
-
-
-def fingerprint(identity_key: bytes) -> str:
-    """Return an identity key as OMEMO clients print it: eight groups of eight hex digits."""
-    digits = identity_key.hex()
-    return " ".join(digits[start : start + 8] for start in range(0, len(digits), 8))
 
 
 class Omemo:
@@ -127,14 +127,14 @@ class Omemo:
         if not ids:
             raise UnsupportedError(f"{shown(bare_jid)} has published no OMEMO device")
         bundles = await self._device.bundles(bare_jid, ids, for_session=True)
-        new: list[Device] = []
+        met = _Met()
         async with self._device.operation() as ratchet:
             changed = learn(ratchet, bare_jid, bundles)
-            known = [self._judge(ratchet, bare_jid, i, new) for i in ids if i not in changed]
+            known = [self._judge(ratchet, bare_jid, i, met) for i in ids if i not in changed]
             candidates = [device for device in known if device is not None]
-            keys = _seal_all(ratchet, secret.key, [device for device in candidates if device.trusted], bundles)
-        for device in new:
-            self.on_new_device(device)
+            trusted = [device for device in candidates if device.trusted and not met.stopping]
+            keys = _seal_all(ratchet, secret.key, trusted, bundles)
+        self._tell(met)
         if not keys:
             raise _why_nobody(bare_jid, candidates, changed)
         payload = b"" if blank_payload else None
@@ -160,7 +160,7 @@ class Omemo:
         await self._require_listed(bare_jid, envelope.sender)
         bundles = await self._device.bundles(bare_jid, [envelope.sender])
         try:
-            opened, device = await self._open(bare_jid, envelope, bundles)
+            opened, device, met = await self._open(bare_jid, envelope, bundles)
         except (DuplicateError, KeyChangedError) as error:
             raise TrustError(f"the offer of {name} could not be opened: {error}") from error
         except CannotOpenError as error:
@@ -170,6 +170,7 @@ class Omemo:
                 hint="the broken encryption session was replaced; let it be sent again",
             ) from error
         self._device.follow_up(jid, envelope.sender, opened)
+        self._tell(met)
         if not device.trusted:
             raise TrustError(f"the offering device of {name} is not trusted", hint=_verify(device))
         if len(opened.key_material) not in _KEY_SIZES:
@@ -184,8 +185,10 @@ class Omemo:
         if device_id not in listed:
             raise TrustError(f"the offer was sealed by a device that {shown(bare_jid)} does not publish")
 
-    async def _open(self, bare_jid: str, envelope: Envelope, bundles: dict[int, PublicBundle]) -> tuple[Opened, Device]:
-        new: list[Device] = []
+    async def _open(
+        self, bare_jid: str, envelope: Envelope, bundles: dict[int, PublicBundle]
+    ) -> tuple[Opened, Device, "_Met"]:
+        met = _Met()
         async with self._device.operation() as ratchet:
             if learn(ratchet, bare_jid, bundles):
                 raise KeyChangedError("its device publishes another key than before")
@@ -197,22 +200,40 @@ class Omemo:
             if self._trust.level(bare_jid, key) is Trust.DISTRUSTED:
                 raise TrustError(f"the offering device of {shown(bare_jid)} is distrusted")
             opened = ratchet.open(bare_jid, envelope)
-            device = self._judge(ratchet, bare_jid, envelope.sender, new)
+            device = self._judge(ratchet, bare_jid, envelope.sender, met)
             assert device is not None
-        for met in new:
-            self.on_new_device(met)
-        return opened, device
+        return opened, device, met
 
-    def _judge(self, ratchet: Ratchet, bare_jid: str, device_id: int, new: list[Device]) -> Device | None:
-        """Ask how far a device is trusted, None where its key is not known; add it to `new` at the first meeting."""
+    def _tell(self, met: "_Met") -> None:
+        """Tell of the devices that are new; raise TrustError where one of them stops the transfer."""
+        for device in met.new:
+            self.on_new_device(device)
+        for device in met.stopping:
+            raise TrustError(
+                f"{shown(device.jid)} has a new device ({device.device_id}) since you verified this contact",
+                hint=_verify(device),
+            )
+
+    def _judge(self, ratchet: Ratchet, bare_jid: str, device_id: int, met: "_Met") -> Device | None:
+        """Ask how far a device is trusted, None where its key is not known; note in `met` what is to be told."""
         key = ratchet.identity_of(bare_jid, device_id)
         if key is None:
             return None
         judged = self._trust.judge(bare_jid, key, own_account=bare_jid == self._device.own_jid, now=self._now())
         device = Device(bare_jid, device_id, key, judged.trust)
         if judged.first_time:
-            new.append(device)
+            met.new.append(device)
+        if judged.stops:
+            met.stopping.append(device)
         return device
+
+
+@dataclass(slots=True)
+class _Met:
+    """What the judgement of devices brought: those met for the first time, and those that stop a transfer."""
+
+    new: list[Device] = field(default_factory=list)
+    stopping: list[Device] = field(default_factory=list)
 
 
 def _seal_all(

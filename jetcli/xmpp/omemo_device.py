@@ -7,6 +7,7 @@ operation: what it needs is fetched before, what it yields is sent after. Refuse
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from jetcli.errors import JetError
 from jetcli.protocol.model import Envelope
+from jetcli.xmpp.omemo_names import OWN_IDENTITY
 from jetcli.xmpp.omemo_payloads import PublicBundle, is_device_id
 from jetcli.xmpp.omemo_pep import OwnDevices, Received
 from jetcli.xmpp.omemo_ratchet import (
@@ -91,6 +93,8 @@ class OmemoDevice:
                     ratchet.create(taken)
         self.device_id = self._ratchet.device_id or 0
         self.identity_key = self._ratchet.identity_key
+        if self._storage.load(OWN_IDENTITY) is None:
+            self._storage.store(OWN_IDENTITY, json.dumps(self.identity_key.hex()))
         if self._ratchet.unpublished:
             await self._keep_published()
         else:

@@ -32,6 +32,7 @@ from omemo.identity_key_pair import IdentityKeyPair
 from omemo.session import Initiation
 
 from jetcli.protocol.model import Envelope, EnvelopeKey
+from jetcli.xmpp.omemo_names import OWN_ID, identity_name
 from jetcli.xmpp.omemo_payloads import MAX_DEVICE_ID, PublicBundle
 from jetcli.xmpp.omemo_storage import KeyValueStorage, LibraryStorage, at_once
 
@@ -44,7 +45,6 @@ ROTATION_S = 7 * 24 * 3600.0
 #: A peer that goes on without an answer never steps its ratchet: one empty message in so many moves it on.
 STALE_AFTER = 53
 
-_OWN_ID = "/jet/own_device_id"
 _UNPUBLISHED = "/jet/unpublished"
 _KEY_SIZE = PlainKeyMaterialImpl.KEY_LENGTH
 
@@ -92,7 +92,7 @@ class Ratchet:
     @property
     def device_id(self) -> int | None:
         """The id of our device, None before `create`."""
-        text = self._storage.load(_OWN_ID)
+        text = self._storage.load(OWN_ID)
         return None if text is None else int(text)
 
     @property
@@ -107,7 +107,7 @@ class Ratchet:
         while device_id in taken:
             device_id = secrets.randbelow(MAX_DEVICE_ID) + 1
         at_once(self._current.generate_pre_keys(PRE_KEYS))
-        self._storage.store(_OWN_ID, str(device_id))
+        self._storage.store(OWN_ID, str(device_id))
         self.unpublished = True
 
     @property
@@ -170,7 +170,7 @@ class Ratchet:
         except (ValueError, xeddsa.XEdDSAException):
             raise CannotOpenError(f"device {device_id} publishes an unusable identity key") from None
         text = json.dumps(base64.b64encode(identity).decode("ascii"))
-        self._storage.store(_identity_name(bare_jid, device_id), text)
+        self._storage.store(identity_name(bare_jid, device_id), text)
 
     # Sealing and opening
 
@@ -297,7 +297,7 @@ class Ratchet:
         return Envelope(self._require_id(), secrets.token_bytes(12), (key,))
 
     def _identity(self, bare_jid: str, device_id: int) -> bytes | None:
-        text = self._storage.load(_identity_name(bare_jid, device_id))
+        text = self._storage.load(identity_name(bare_jid, device_id))
         return None if text is None else base64.b64decode(json.loads(text))
 
     def _require_id(self) -> int:
@@ -342,7 +342,3 @@ def _fresh() -> PlainKeyMaterialImpl:
 
 def _bytes(material: PlainKeyMaterialImpl) -> bytes:
     return material.key + material.auth_tag
-
-
-def _identity_name(bare_jid: str, device_id: int) -> str:
-    return f"/jet/identity/{bare_jid}/{device_id}"

@@ -103,6 +103,7 @@ class Lock:
 class Judgement:
     trust: Trust
     first_time: bool
+    stops: bool = False
 
 
 class Book:
