@@ -52,6 +52,11 @@ class Home:
         account = Account(name, self.jid, server=(host, int(port)), ca_file=self.server.ca_file)
         keep(Paths(self.path / "config.toml", self.path / "state"), account, self.password)
 
+    @property
+    def login(self) -> tuple[str, ...]:
+        """The words that log in for the first time."""
+        return "login", self.jid, "--server", self.address, "--ca-file", str(self.server.ca_file)
+
     def network(self, text: str = "") -> None:
         """Set what stands under `[network]`, beside `loopback = true` unless that is said otherwise."""
         config = self.path / "config.toml"
@@ -312,10 +317,10 @@ def _old_friends(server, tmp_path_factory) -> tuple[Home, Home]:
         jid = server.add_account(f"old-{name}", f"{name}'s password")
         path = tmp_path_factory.mktemp(name)
         (path / "home").mkdir(mode=0o700)
-        home = Home(path / "home", path, jid, f"{name}'s password", server, server.address)
-        home.enrol()
-        homes.append(home)
+        homes.append(Home(path / "home", path, jid, f"{name}'s password", server, server.address))
     server.make_contacts(homes[0].jid, homes[1].jid)
+    logins = [Jet(home, home.login, env={"JET_PASSWORD": home.password}) for home in homes]
+    assert [login.finished().code for login in logins] == [0, 0], logins
     return homes[0], homes[1]
 
 

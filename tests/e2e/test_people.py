@@ -17,11 +17,10 @@ def test_the_first_file_between_two_contacts_shows_both_new_keys_and_the_second_
 
 def test_login_asks_the_server_before_anything_is_written_down(home, jet):
     romeo = home(enrolled=False)
-    words = ("login", romeo.jid, "--server", romeo.address, "--ca-file", romeo.server.ca_file)
-    refused = jet(romeo, *words, env={"JET_PASSWORD": "wrong"}).finished()
+    refused = jet(romeo, *romeo.login, env={"JET_PASSWORD": "wrong"}).finished()
     assert refused.code == 4, refused
     assert not list((romeo.path / "state").glob("**/password"))
-    accepted = jet(romeo, *words, env={"JET_PASSWORD": romeo.password}).finished()
+    accepted = jet(romeo, *romeo.login, env={"JET_PASSWORD": romeo.password}).finished()
     assert accepted.code == 0, accepted
     [kept] = (romeo.path / "state").glob("**/password")
     assert kept.stat().st_mode & 0o777 == 0o600

@@ -2,6 +2,8 @@
 
 import pytest
 
+from jetcli.trial.server import free_ports
+
 WAYS = {"direct": "direct", "relay": "relay", "ibb": "in-band (slow)"}
 
 
@@ -43,8 +45,9 @@ def test_nothing_of_the_file_goes_over_the_wire_as_it_is(pair, receiver, jet, fa
 def test_addresses_that_policy_refuses_end_in_band(pair, receiver, jet, bytes_ask):
     romeo, juliet = pair
     # Each offers the other nothing that may be dialled, and no relay serves them.
-    romeo.network('loopback = true\nlisten = 40999\nadvertise = "127.0.0.1:40999"')
-    juliet.network('loopback = false\nlisten = 40998\nadvertise = "127.0.0.1:22"')
+    port = free_ports(1)[0]
+    romeo.network(f'listen = {port}\nadvertise = "127.0.0.1:{port}"')
+    juliet.network('loopback = false\nadvertise = "127.0.0.1:22"')
     film = romeo.file("film.mkv", bytes_ask)
     receiving = receiver(juliet, "-v")
     sending = jet(romeo, "-v", "send", film, juliet.jid).finished()

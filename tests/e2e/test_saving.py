@@ -1,0 +1,112 @@
+"""Where a received file ends up: its name, mode and time, and what stands in its way."""
+
+import os
+
+import pytest
+
+PAST = 1_600_000_000
+
+
+def test_a_file_keeps_its_time_and_gets_the_mode_of_the_umask(pair, receiver, jet):
+    romeo, juliet = pair
+    film = romeo.file("film.sh", 10)
+    film.chmod(0o755)
+    os.utime(film, (PAST, PAST))
+    receiving = receiver(juliet, umask=0o027)
+    assert jet(romeo, "send", film, juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0, receiving
+    saved = (juliet.files / "film.sh").stat()
+    assert saved.st_mode & 0o7777 == 0o640
+    assert saved.st_mtime == PAST
+
+
+def test_a_name_that_is_taken_gets_a_number_and_nothing_is_replaced(pair, receiver, jet):
+    romeo, juliet = pair
+    juliet.file("film.mkv", b"mine")
+    receiving = receiver(juliet)
+    assert jet(romeo, "send", romeo.file("film.mkv", b"yours"), juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0, receiving
+    assert juliet.saved == {"film.mkv": b"mine", "film (2).mkv": b"yours"}
+    assert receiving.stdout == f"{juliet.files / 'film (2).mkv'}\n"
+
+
+def test_a_name_that_is_taken_is_exit_13_where_the_user_says_fail(pair, receiver, jet):
+    romeo, juliet = pair
+    juliet.file("film.mkv", b"mine")
+    receiving = receiver(juliet, "--on-exist", "fail")
+    sending = jet(romeo, "send", romeo.file("film.mkv", b"yours"), juliet.jid).finished()
+    assert receiving.finished().code == 13, receiving
+    assert receiving.error == "'film.mkv' exists already"
+    assert sending.code == 9, sending
+    assert str(juliet.files) not in sending.stderr
+    assert juliet.saved == {"film.mkv": b"mine"}
+
+
+def test_output_names_the_file_whatever_its_sender_calls_it(pair, receiver, jet):
+    romeo, juliet = pair
+    receiving = receiver(juliet, "-o", "mine.mkv")
+    sending = jet(romeo, "send", "--name", "theirs.mkv", romeo.file("film.mkv", b"x"), juliet.jid).finished()
+    assert (sending.code, receiving.finished().code) == (0, 0), receiving
+    assert juliet.saved == {"mine.mkv": b"x"}
+
+
+def test_a_file_may_be_renamed_on_its_way_out(pair, receiver, jet):
+    romeo, juliet = pair
+    there = juliet.files / "there"
+    there.mkdir()
+    receiving = receiver(juliet, "-d", "there", "-0")
+    sending = jet(romeo, "send", "--name", "new.mkv", romeo.file("film.mkv", b"x"), juliet.jid).finished()
+    assert (sending.code, receiving.finished().code) == (0, 0), receiving
+    assert receiving.stdout == f"{there / 'new.mkv'}\0"
+
+
+def test_a_limit_on_the_size_of_files_at_the_receiver_is_exit_13_there(pair, receiver, jet):
+    romeo, juliet = pair
+    # 4 MB: the state of an account must fit, too.
+    limited = ("sh", "-c", 'ulimit -f 8192; exec "$@"', "sh")
+    receiving = receiver(juliet, prefix=limited)
+    sending = jet(romeo, "send", romeo.file("film.mkv", 12_000_000), juliet.jid).finished()
+    assert receiving.finished().code == 13, receiving
+    assert receiving.error.startswith("cannot write 'film.mkv': file too large")
+    assert receiving.error.endswith(" after 4194304 bytes")
+    assert sending.code == 10, sending
+    assert "film.mkv" not in juliet.saved
+    assert sum(part.stat().st_size for part in juliet.parts) == 4_194_304
+
+
+def test_an_offer_larger_than_the_free_space_is_refused_before_a_byte_moves(pair, receiver, jet):
+    romeo, juliet = pair
+    film = romeo.files / "film.mkv"
+    with film.open("wb") as sparse:
+        sparse.truncate(15 * 10**12)
+    receiving = receiver(juliet)
+    sending = jet(romeo, "send", film, juliet.jid).finished()
+    assert receiving.finished().code == 13, receiving
+    assert receiving.error.startswith("not enough space in ")
+    assert sending.code == 9, sending
+    assert juliet.saved == {}
+
+
+def test_a_file_larger_than_was_allowed_is_declined_and_the_next_one_taken(pair, receiver, jet):
+    romeo, juliet = pair
+    receiving = receiver(juliet, "--max-size", "1k")
+    refused = jet(romeo, "send", romeo.file("large.bin", 2000), juliet.jid).finished()
+    assert refused.code == 9, refused
+    assert jet(romeo, "send", romeo.file("small.bin", 200), juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0, receiving
+    assert list(juliet.saved) == ["small.bin"]
+
+
+@pytest.mark.parametrize("name", [".bashrc", "späße ☂.txt", "-rf", "a b.txt"])
+def test_odd_names_are_kept_and_hidden_ones_refused(pair, receiver, jet, name):
+    romeo, juliet = pair
+    receiving = receiver(juliet)
+    sending = jet(romeo, "send", "--to", juliet.jid, "--", romeo.file(name, b"x")).finished()
+    if name.startswith("."):
+        assert receiving.finished().code == 15, receiving
+        assert receiving.error == "refused unsafe file name '.bashrc'"
+        assert sending.code != 0
+        assert juliet.saved == {}
+    else:
+        assert (sending.code, receiving.finished().code) == (0, 0), sending
+        assert juliet.saved == {name: b"x"}
