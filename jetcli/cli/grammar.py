@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from jetcli.cli.invocation import Invocation
+from jetcli.protocol.fingerprint import parse_fingerprint
 from jetcli.state.quantities import parse_duration, parse_endpoint, parse_size
 
 #: Every command can be written in these other ways; they are in no list.
@@ -46,6 +47,7 @@ WAIT = Converted("DUR", _waiting_time)
 SIZE = Converted("SIZE", parse_size)
 HOST_PORT = Converted("HOST:PORT", parse_endpoint)
 FILE = click.Path(path_type=Path)
+FINGERPRINT = Converted("HEX", parse_fingerprint)
 
 
 class JetCommand(click.Command):
@@ -140,6 +142,26 @@ def _note(ctx: click.Context, param: click.Parameter, value: object) -> None:
     if param.name == "verbose" and isinstance(value, int):
         value += invocation.verbose
     setattr(invocation, param.name, value)
+
+
+def trust_options(function: _Decorated) -> _Decorated:
+    """Add the options that say whose keys count in this run."""
+
+    def note(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        invocation = ctx.find_object(Invocation)
+        if invocation is not None and value:
+            setattr(invocation, "trust" if param.name == "trust" else "fingerprints", value)
+
+    policy = click.Choice(["btbv", "verified"])
+    add_trust = click.option(
+        "--trust", type=policy, expose_value=False, callback=note,
+        help="`verified` takes keys that you have compared only; `btbv` new ones too, until one is verified.",
+    )  # fmt: skip
+    add_fingerprint = click.option(
+        "--fingerprint", type=FINGERPRINT, multiple=True, metavar="HEX", expose_value=False, callback=note,
+        help="Only the device with this key, which counts as verified; may be repeated.",
+    )  # fmt: skip
+    return add_trust(add_fingerprint(function))
 
 
 def _global(*names: str, **attributes: Any) -> Callable[[_Decorated], _Decorated]:

@@ -13,6 +13,7 @@ from jetcli.cli.streams import Colour, Messages, Output
 
 if TYPE_CHECKING:
     from jetcli.cli.report import Report
+    from jetcli.state.trust import TrustPolicy
     from jetcli.transfer.events import Direction
 
 
@@ -21,7 +22,7 @@ class Invocation:
     """The global options, filled in while the command line is read, and what belongs to the process.
 
     `password` is what JET_PASSWORD held. `given` names the options that stood on the command line itself, which beat
-    the environment wherever they stood.
+    the environment wherever they stood. `trust` and `fingerprints` are this run's; None and empty where it names none.
     """
 
     interruption: Interruption
@@ -34,6 +35,9 @@ class Invocation:
     color: Colour = "auto"
     no_input: bool = False
     timeout: float | None = None
+    log_file: Path | None = None
+    trust: "TrustPolicy | None" = None
+    fingerprints: tuple[bytes, ...] = ()
     given: set[str] = field(default_factory=set)
     report: "Report | None" = None
 

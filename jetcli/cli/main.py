@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from jetcli import __version__
-from jetcli.cli.grammar import FILE, HOST_PORT, SIZE, WAIT, JetGroup, global_options
+from jetcli.cli.grammar import FILE, HOST_PORT, SIZE, WAIT, JetGroup, global_options, trust_options
 from jetcli.cli.invocation import Invocation
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -64,6 +64,7 @@ def jet() -> None:
     "--wait", type=WAIT, default=0.0, metavar="DUR", help="Wait so long for JID to come online; or `forever`."
 )
 @click.option("--checksum", is_flag=True, help="Send a SHA-256 of the file to another jet, too.")
+@trust_options
 @global_options
 @click.pass_obj
 def send(invocation: Invocation, /, **chosen: Any) -> int:
@@ -110,6 +111,7 @@ def send(invocation: Invocation, /, **chosen: Any) -> int:
 @click.option("--keep-partial", is_flag=True, help="Keep the unverified part file of a transfer that broke.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
 @click.option("-0", "null", is_flag=True, help="End each path on standard output with NUL.")
+@trust_options
 @global_options
 @click.pass_obj
 def receive(invocation: Invocation, /, **chosen: Any) -> int:

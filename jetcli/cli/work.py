@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jetcli.cli import addresses
 from jetcli.cli.invocation import Invocation
+from jetcli.cli.session import go_online
 from jetcli.errors import LocalFileError, SetupError, UnsupportedError, UsageError
 from jetcli.transfer.options import Network, OnExist, PathPolicy, ReceiveOptions, SendOptions
 
@@ -46,7 +47,7 @@ def send_command(
 
         return exit_code(await send_files(online, files, str(peer), options, report.emit))
 
-    return _online(invocation, report, config, network, work, command="send")
+    return go_online(invocation, report, config, network, work, command="send")
 
 
 def receive_command(
@@ -98,7 +99,7 @@ def receive_command(
         consent = _consent(invocation, report, ask=not accept_all)
         return exit_code(await receive_files(online, options, report.emit, consent, asyncio.Event()))
 
-    return _online(invocation, report, config, network, work, command="receive")
+    return go_online(invocation, report, config, network, work, command="receive")
 
 
 def caps_command(invocation: Invocation, jid: str) -> int:
@@ -115,7 +116,7 @@ def caps_command(invocation: Invocation, jid: str) -> int:
         able = show_devices(report, str(peer), await capabilities(online, str(peer)))
         return 0 if able else UnsupportedError.exit_code
 
-    return _online(invocation, report, config, network, work, command="caps")
+    return go_online(invocation, report, config, network, work, command="caps")
 
 
 def try_command(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
@@ -126,35 +127,6 @@ def try_command(invocation: Invocation, file: Path | None, *, shell: bool) -> in
     if file is not None:
         _check_sources((file,), None)
     return run_trial(file, shell=shell, line=report.view.line)
-
-
-def _online(
-    invocation: Invocation,
-    report: "Report",
-    config: "Config",
-    network: Network,
-    work: Callable[["Online"], Awaitable[int]],
-    *,
-    command: str,
-) -> int:
-    """Go online with the chosen account, do `work` there, and leave cleanly; returns what `work` does."""
-    from jetcli.cli.accounts import password_of, paths_of
-    from jetcli.cli.running import carry_out
-
-    account = config.account(invocation.account)
-    password = password_of(account, invocation)
-
-    async def session() -> int:
-        from jetcli.transfer.account import Credentials, Online
-
-        credentials = Credentials(account, paths_of(invocation).account(account.jid), password, config.trust)
-        receiving = command == "receive"
-        async with await Online.open(
-            credentials, network, receiving=receiving, command=f"jet {command}", emit=report.emit
-        ) as online:
-            return await work(online)
-
-    return carry_out(invocation, report, session())
 
 
 def _consent(invocation: Invocation, report: "Report", *, ask: bool) -> Callable[["OfferSeen"], Awaitable["Consent"]]:

@@ -92,7 +92,9 @@ class Transfers:
 @pytest.fixture
 def transfers(monkeypatch):
     fake = Transfers()
-    credentials = make_dataclass("Credentials", ["account", "directory", "password", "trust"])
+    credentials = make_dataclass(
+        "Credentials", ["account", "directory", "password", "trust", ("fingerprints", tuple, ())]
+    )
     for name, members in {
         "account": {"Online": fake, "login": fake.login, "Credentials": credentials},
         "send": {"send_files": fake.send_files},
