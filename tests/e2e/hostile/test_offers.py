@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from lxml import etree
 
 from jetcli.protocol import model
 from jetcli.protocol.model import Cipher
@@ -266,6 +267,15 @@ async def test_an_action_that_nobody_knows_is_answered_with_an_error(victim, pee
     offer = await peer.prepare(victim.jid)
     offer.jingle.action = "content-explode"
     with pytest.raises(StanzaError, match="feature-not-implemented"):
+        await offer.send()
+    await _still_receives(victim, peer)
+
+
+async def test_text_where_none_belongs_is_answered_with_an_error_and_does_no_harm(victim, peer):
+    offer = await peer.prepare(victim.jid)
+    offer.jingle.contents.clear()
+    offer.jingle.rest.append(etree.fromstring("<content xmlns='urn:xmpp:jingle:1'>text</content>"))
+    with pytest.raises(StanzaError, match="bad-request"):
         await offer.send()
     await _still_receives(victim, peer)
 

@@ -1,0 +1,74 @@
+"""What clients can do, and how each is talked to."""
+
+import pytest
+
+from jetcli.protocol.model import (
+    NS_CHUNKED,
+    NS_FILE_TRANSFER,
+    NS_INBAND_TRANSPORT,
+    NS_JET,
+    NS_JET_OMEMO,
+    NS_JINGLE,
+    NS_RESUME,
+    NS_SOCKS5_TRANSPORT,
+)
+from jetcli.protocol.quirks import NEEDED, RECEIVING, SENDING, Quirks, abilities, quirks_of
+
+COMPLETE = frozenset({NS_JINGLE, NS_FILE_TRANSFER, NS_JET, NS_JET_OMEMO, NS_SOCKS5_TRANSPORT, NS_INBAND_TRANSPORT})
+
+
+@pytest.mark.parametrize("name", ["Dino", "dino", "Dino im", "DINO 0.5"])
+def test_a_client_is_recognised_by_the_start_of_its_name(name):
+    assert quirks_of(name).client == "Dino"
+
+
+@pytest.mark.parametrize("name", [None, "", "Gajim", "My Dino"])
+def test_whoever_is_not_recognised_is_treated_as_the_specifications_say(name):
+    assert quirks_of(name) == Quirks(client=name or "")
+
+
+def test_libervia_is_given_what_it_insists_on():
+    libervia = quirks_of("Libervia")
+    assert (libervia.blank_payload, libervia.hex_checksum, libervia.seq_modulo) == (True, True, 65535)
+
+
+def test_a_complete_client_receives():
+    able = abilities(COMPLETE, "Conversations")
+    assert able.receives
+    assert (able.socks5, able.inband, able.chunked, able.resumes) == (True, True, False, False)
+
+
+@pytest.mark.parametrize("feature", NEEDED)
+def test_a_feature_that_is_missing_is_named(feature):
+    able = abilities(COMPLETE - {feature}, "Conversations")
+    assert not able.receives
+    assert able.why_not == f"missing {NEEDED[feature]}"
+
+
+def test_all_that_is_missing_is_named_in_order():
+    assert abilities({NS_JINGLE}, "Gajim").why_not == ("missing jingle:file-transfer, jingle:jet, jingle:jet-omemo")
+
+
+def test_without_a_transport_nothing_is_received():
+    able = abilities(COMPLETE - {NS_SOCKS5_TRANSPORT, NS_INBAND_TRANSPORT}, "X")
+    assert able.why_not == "no transport that jet speaks"
+
+
+def test_dino_is_not_sent_to_in_band():
+    assert not abilities(COMPLETE, "Dino").inband
+    assert not abilities(COMPLETE - {NS_SOCKS5_TRANSPORT}, "Dino").receives
+
+
+def test_a_client_whose_encryption_is_another_says_why():
+    assert abilities(COMPLETE, "aTalk").why_not == "its encrypted transfers do not follow XEP-0396"
+
+
+def test_a_receiving_jet_can_be_sent_to_and_a_sending_one_cannot():
+    assert abilities(set(RECEIVING), "jet").receives
+    assert abilities(set(RECEIVING), "jet").chunked
+    assert not abilities(set(SENDING), "jet").receives
+    assert NS_CHUNKED not in SENDING
+
+
+def test_resumption_is_seen_where_it_is_advertised():
+    assert abilities({*COMPLETE, NS_RESUME}, "jet").resumes
