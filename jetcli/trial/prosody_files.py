@@ -22,7 +22,7 @@ _MODULES = (
 _BETWEEN_SERVERS = ("dialback", "s2s", "s2s_auth_certs", "s2s_bidi")
 
 #: A Lua value as far as these files need it; a mapping becomes a table.
-Lua = str | int | bool | Path | Mapping[str | bool, "Lua"] | tuple["Lua", ...]
+Lua = str | int | float | bool | Path | Mapping[str | bool, "Lua"] | tuple["Lua", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def configuration(
         "http_ports": (),
         "https_ports": (),
         # Prosody's own defaults cost a round trip 46 ms.
-        "network_settings": {"nagle": False, "opportunistic_writes": True, "read_size": 131_072},
+        "network_settings": {"nagle": False, "opportunistic_writes": True, "read_size": 131_072, "min_wait": 0.0001},
         "modules_enabled": _MODULES + (_BETWEEN_SERVERS if ports.server else ()),
         "modules_disabled": () if ports.server else ("s2s",),
         "allow_registration": True,
@@ -162,7 +162,7 @@ def lua(value: Lua) -> str:
     """Return `value` as a Lua expression."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int):
+    if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
         return "{ " + " ".join(f"[{lua(key)}] = {lua(item)};" for key, item in value.items()) + " }"
