@@ -1,0 +1,155 @@
+"""Measurements of `jet` itself; each takes how many rounds to run and returns a table."""
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import datapath
+from report import Table, spread
+from world import JET, NULL_JET, Sample, make_file, world
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+def data(memory: Path, rounds: int) -> Table:
+    """1 GiB from tmpfs to tmpfs, by every kind of stream, against a raw copy."""
+    size = GIB
+    source = make_file(memory / "source", size)
+    ways: dict[str, tuple[str, ...]] = {
+        "jet, direct": ("--path", "direct"),
+        "jet, direct, --checksum": ("--path", "direct", "--checksum"),
+        "jet, proxy65 of Prosody": ("--path", "relay"),
+    }
+    raw: list[dict[str, float]] = []
+    ours: dict[str, list[Sample]] = {way: [] for way in ways}
+    with world(memory) as here:
+        for _ in range(rounds):
+            raw.append(datapath.run("raw", str(source), str(memory / "raw"), size))
+            (memory / "raw").unlink()
+            for way, options in ways.items():
+                ours[way].append(here.transfer(source, *options))
+    source.unlink()
+    gigabytes = size / 1e9
+    header = ("1 GiB", "data phase, GB/s", "of raw", "CPU s/GB, data phase", "sender", "receiver", "whole command, s")
+    table = Table("data", "Data phase, 1 GiB, tmpfs to tmpfs, loopback", (*header, "peak RSS MiB, sender / receiver"))
+    table.rows.append((
+        "raw copy: read, send, recv, write",
+        spread(gigabytes / r["wall_s"] for r in raw),
+        "1",
+        spread((r["tx_cpu_s"] + r["rx_cpu_s"]) / gigabytes for r in raw),
+        spread(r["tx_cpu_s"] / gigabytes for r in raw),
+        spread(r["rx_cpu_s"] / gigabytes for r in raw),
+        "–",
+        "–",
+    ))  # fmt: skip
+    for way, samples in ours.items():
+        table.rows.append((
+            way,
+            spread(gigabytes / s.data_s for s in samples),
+            spread(r["wall_s"] / s.data_s for r, s in zip(raw, samples, strict=True)),
+            spread(s.data_cpu_s / gigabytes for s in samples),
+            spread(s.data_cpu_sides_s[0] / gigabytes for s in samples),
+            spread(s.data_cpu_sides_s[1] / gigabytes for s in samples),
+            spread(s.wall_s for s in samples),
+            _peaks(samples),
+        ))  # fmt: skip
+    seal, unseal = datapath.cipher_alone()
+    table.notes.append(
+        f"AES-256-GCM in chunks, alone on a core, in the same run: {seal:.2f} CPU s/GB to seal, {unseal:.2f} to open."
+        f" SHA-256 alone: {_sha256_alone():.2f} CPU s/GB a side."
+    )
+    return table
+
+
+def _peaks(samples: list[Sample]) -> str:
+    return " / ".join(f"{max(s.rss_mib[side] for s in samples):.0f}" for side in (0, 1))
+
+
+def _sha256_alone() -> float:
+    import hashlib
+
+    block, digest = bytes(MIB), hashlib.sha256()
+    began = time.process_time()
+    for _ in range(128):
+        digest.update(block)
+    return (time.process_time() - began) / (128 * MIB) * 1e9
+
+
+def memory(place: Path, rounds: int) -> Table:
+    """Peak memory over sizes; the receiver writes to /dev/null."""
+    table = Table("memory", "Peak memory", ("size", "sender, MiB", "receiver, MiB", "data phase, GB/s"))
+    sizes = {"1 MiB": MIB, "1 GiB": GIB, "16 GiB": 16 * GIB}
+    peaks: dict[str, list[Sample]] = {name: [] for name in sizes}
+    with world(place) as here:
+        for turn in range(rounds):
+            for name, size in sizes.items():
+                if size > GIB and turn % 2:
+                    continue
+                hole = make_file(place / "hole", size, sparse=True)
+                peaks[name].append(here.transfer(hole, "--path", "direct", program=NULL_JET))
+                hole.unlink()
+    for name, samples in peaks.items():
+        sides = [spread((s.rss_mib[side] for s in samples), 1) for side in (0, 1)]
+        table.rows.append((name, *sides, spread(sizes[name] / 1e9 / s.data_s for s in samples)))
+    growth = [
+        statistics.median(s.rss_mib[side] for s in peaks["16 GiB"])
+        - statistics.median(s.rss_mib[side] for s in peaks["1 MiB"])
+        for side in (0, 1)
+    ]
+    rates = [statistics.median(sizes[name] / s.data_s for s in peaks[name]) for name in ("16 GiB", "1 GiB")]
+    table.notes.append(
+        f"Growth from 1 MiB to 16 GiB (medians): sender {growth[0]:+.1f} MiB, receiver {growth[1]:+.1f} MiB."
+        f" Rate at 16 GiB / at 1 GiB: {rates[0] / rates[1]:.2f}. The source is a hole; the receiver is"
+        " `tests/bench/null_receive.py`: all of `jet receive`, but what it writes goes to /dev/null."
+    )
+    return table
+
+
+def start(place: Path, rounds: int) -> Table:
+    """What a command costs before its first byte, and for one small file as a whole."""
+    rounds *= 2
+    table = Table("start", "Start-up, seconds, warm account", ("what", "seconds", "CPU s, both sides"))
+    table.rows.append(("`jet --help`", spread((_help() for _ in range(rounds * 2)), 3), "–"))
+    small = make_file(place / "small", 1024)
+    with world(place) as here:
+        samples = [here.transfer(small) for _ in range(rounds)]
+        at_once = [here.transfer(small, waiting=False) for _ in range(rounds)]
+    table.rows += [
+        ("`jet send` until the offer is on the wire", spread(s.offer_s for s in samples), "–"),
+        ("`jet send` until the first byte", spread(s.first_byte_s for s in samples), "–"),
+        _whole("1 KiB, whole `jet send`, the receiver is waiting", samples),
+        _whole("1 KiB, `jet receive` and `jet send --wait` started at once", at_once),
+    ]
+    return table
+
+
+def _whole(what: str, samples: list[Sample]) -> tuple[str, str, str]:
+    return what, spread(s.wall_s for s in samples), spread(s.cpu_s for s in samples)
+
+
+def _help() -> float:
+    began = time.perf_counter()
+    subprocess.run([*JET, "--help"], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def inband(place: Path, rounds: int) -> Table:
+    """In-band through a Prosody without rate limits."""
+    size = 16 * MIB
+    table = Table("inband", "In-band (16 MiB), Prosody without rate limits", ("what", "MB/s", "CPU s, both jets"))
+    source = make_file(place / "source", size)
+    with world(place) as here:
+        samples = [here.transfer(source, "--path", "ibb") for _ in range(rounds)]
+    table.rows.append((
+        "jet, in-band",
+        spread(size / 1e6 / s.data_s for s in samples),
+        spread(s.data_cpu_s for s in samples),
+    ))  # fmt: skip
+    return table
+
+
+#: Name -> what measures it.
+ALL: dict[str, Callable[[Path, int], Table]] = {"data": data, "memory": memory, "start": start, "inband": inband}

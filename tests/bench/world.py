@@ -1,0 +1,257 @@
+"""What is measured: a local Prosody, two accounts on it, and real `jet` processes with what they cost."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jetcli.cli.login import keep
+from jetcli.state.config import Account
+from jetcli.state.paths import Paths
+from jetcli.trial.server import Prosody, throwaway_directory
+
+HERE = Path(__file__).parent
+#: `jet`, and `jet` whose receiver writes to /dev/null (see null_receive.py).
+JET = (sys.executable, "-m", "jetcli")
+NULL_JET = (sys.executable, str(HERE / "null_receive.py"))
+PASSWORD = "a password that is no secret"
+WAIT_S = 900.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process took in all: CPU seconds (user and system, children included) and its peak memory."""
+
+    cpu_s: float
+    rss_mib: float
+
+
+def usage_of(process: subprocess.Popen) -> Usage:
+    """Wait for a process; fail where it did."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{process.args} ended with {process.returncode}")
+    return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+class Jet:
+    """A running `jet --json`; its events, each with its time (seconds since the epoch) and the CPU seconds until then.
+
+    The time is the one that jet wrote into the event, so it does not depend on when the bench gets to read it.
+    """
+
+    def __init__(self, home: Path, *args: str, program: Sequence[str] = JET) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("JET_")}
+        self.args = args
+        self.started = time.time()
+        self.log = (home / "stderr").open("w+")
+        self.process = subprocess.Popen(
+            [*program, "--json", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=kept | {"JET_HOME": str(home)},
+        )
+        self.events: list[dict[str, Any]] = []
+        self._came = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, kind: str, nth: int = 1) -> dict[str, Any]:
+        """Return the nth event of a type, waiting for it."""
+        with self._came:
+            self._came.wait_for(lambda: len(self.all(kind)) >= nth or "end" in self._kinds(), WAIT_S)
+        if len(found := self.all(kind)) < nth:
+            raise RuntimeError(f"jet {' '.join(self.args)} never told {kind}: {self.words()}")
+        return found[nth - 1]
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        """Return the events of a type that have come."""
+        return [event for event in self.events if event["type"] == kind]
+
+    def at(self, kind: str) -> float:
+        """Return when the first event of a type was told."""
+        return self.wait_for(kind)["at"]
+
+    def end(self) -> Usage:
+        """Wait for the end; raise RuntimeError where jet failed."""
+        self._reader.join()
+        try:
+            return usage_of(self.process)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}: {self.words()}") from None
+
+    def kill(self) -> None:
+        """End it where it still runs."""
+        if self.process.returncode is None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+    def words(self) -> str:
+        """Return what it has said."""
+        self.log.seek(0)
+        return self.log.read() + json.dumps(self.events[-3:])
+
+    def _kinds(self) -> set[str]:
+        return {event["type"] for event in self.events}
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            cpu_s = cpu_clock(self.process.pid)
+            event = json.loads(line)
+            self._add(event | {"cpu_s": cpu_s, "at": datetime.fromisoformat(event["t"]).timestamp()})
+        self._add({"type": "end", "at": time.time()})
+
+    def _add(self, event: dict[str, Any]) -> None:
+        with self._came:
+            self.events.append(event)
+            self._came.notify_all()
+
+
+def cpu_clock(pid: int) -> float:
+    """Return the CPU seconds that a process has used so far, all its threads counted (Linux)."""
+    # clock_getcpuclockid(3) of the process; Python offers it for threads only.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One transfer. `data_s` is from the connected bytestream to the published file, as the receiver told them."""
+
+    wall_s: float
+    cpu_s: float
+    rss_mib: tuple[float, float]
+    data_s: float | None = None
+    data_cpu_s: float | None = None
+    data_cpu_sides_s: tuple[float, float] | None = None
+    offer_s: float | None = None
+    first_byte_s: float | None = None
+
+
+@dataclass
+class World:
+    """A server, and two accounts that have sent each other a file before; `place` holds homes and files."""
+
+    place: Path
+    server: Prosody
+    homes: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def inbox(self) -> Path:
+        """Where the receiver saves."""
+        return self.place / "in"
+
+    def people(self) -> None:
+        """Make the two accounts."""
+        jids = [self.server.add_account(name, PASSWORD) for name in ("romeo", "juliet")]
+        self.server.make_contacts(*jids)
+        for jid in jids:
+            home = self.place / jid
+            home.mkdir(mode=0o700)
+            name, host, port = jid.partition("@")[0], self.server.host, self.server.port
+            account = Account(name, jid, server=(host, port), ca_file=self.server.ca_file)
+            keep(Paths(home / "config.toml", home / "state"), account, PASSWORD)
+            with (home / "config.toml").open("a") as config:
+                config.write("\n[network]\nloopback = true\n")
+            self.homes[name] = home
+        self.inbox.mkdir()
+
+    @property
+    def to(self) -> str:
+        """The receiver's address."""
+        return f"juliet@{self.server.domain}"
+
+    def receiver(self, *args: str, program: Sequence[str] = JET, online: bool = True) -> Jet:
+        """Start a receiver and wait until it is online."""
+        receiver = Jet(self.homes["juliet"], "receive", "--accept-all", "-d", str(self.inbox), *args, program=program)
+        if online:
+            receiver.wait_for("connected")
+        return receiver
+
+    def sender(self, *args: str) -> Jet:
+        """Start a sender."""
+        return Jet(self.homes["romeo"], "send", "--to", self.to, *args)
+
+    def transfer(self, source: Path, *args: str, program: Sequence[str] = JET, waiting: bool = True) -> Sample:
+        """Send one file from one new process to another; `waiting`: the receiver is online before the sender starts."""
+        receiver = self.receiver(program=program, online=waiting)
+        sender = self.sender(str(source), *args, *(() if waiting else ("--wait", "1m")))
+        began = sender.started if waiting else receiver.started
+        try:
+            saved = receiver.wait_for("file")
+            sent = sender.end()
+            wall_s = sender.at("end") - began
+            received = receiver.end()
+            if not waiting:
+                wall_s = max(wall_s, receiver.at("end") - began)
+        finally:
+            sender.kill()
+            receiver.kill()
+        if program is JET:
+            demand_same(source, Path(saved["path"]))
+            Path(saved["path"]).unlink()
+        connected = receiver.wait_for("path")
+        tx_s = sender.wait_for("file")["cpu_s"] - sender.wait_for("path")["cpu_s"]
+        rx_s = saved["cpu_s"] - connected["cpu_s"]
+        return Sample(
+            wall_s=wall_s,
+            cpu_s=sent.cpu_s + received.cpu_s,
+            rss_mib=(sent.rss_mib, received.rss_mib),
+            data_s=saved["at"] - connected["at"],
+            data_cpu_s=tx_s + rx_s,
+            data_cpu_sides_s=(tx_s, rx_s),
+            offer_s=sender.at("offer") - sender.started,
+            first_byte_s=sender.at("path") - sender.started,
+        )
+
+
+@contextmanager
+def world(memory: Path, **options: Any) -> Iterator[World]:
+    """A fresh world, warmed up by one transfer; `options` are those of `Prosody`."""
+    place = memory / "world"
+    place.mkdir()
+    try:
+        with (
+            throwaway_directory("jet-bench-") as directory,
+            Prosody(directory / "prosody", **({"log_stanzas": False} | options)) as server,
+        ):
+            here = World(place, server)
+            here.people()
+            first = place / "first"
+            first.write_bytes(b"hello")
+            for _ in range(2):
+                here.transfer(first)
+            yield here
+    finally:
+        shutil.rmtree(place)
+
+
+def demand_same(left: Path, right: Path) -> None:
+    """Fail where two files differ."""
+    with left.open("rb") as one, right.open("rb") as other:
+        while block := one.read(1 << 20):
+            if block != other.read(1 << 20):
+                raise RuntimeError(f"{right} is no copy of {left}")
+        if other.read(1):
+            raise RuntimeError(f"{right} is longer than {left}")
+
+
+def make_file(path: Path, size: int, *, sparse: bool = False) -> Path:
+    """Make a file of random bytes, or of a hole."""
+    with path.open("wb") as file:
+        if sparse:
+            file.truncate(size)
+            return path
+        for position in range(0, size, 1 << 20):
+            file.write(os.urandom(min(1 << 20, size - position)))
+    return path
