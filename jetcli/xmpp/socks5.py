@@ -5,6 +5,7 @@ for a worker thread. Refuses to know candidates, priorities and policy: see `jet
 """
 
 import asyncio
+import functools
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -59,6 +60,8 @@ class Listener:
         #: Where it listens: host literals and ports, in the order of the hosts that it was opened with.
         self.addresses: tuple[tuple[str, int], ...] = tuple(sock.getsockname()[:2] for sock in sockets)
         self._listening = [asyncio.create_task(self._listen(sock)) for sock in sockets]
+        for task, sock in zip(self._listening, sockets, strict=True):
+            task.add_done_callback(functools.partial(_close, sock))
 
     @classmethod
     async def open(
@@ -113,14 +116,13 @@ class Listener:
 
     async def _listen(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        with listening:
-            while True:
-                try:
-                    connection, _ = await loop.sock_accept(listening)
-                except OSError:
-                    await asyncio.sleep(_ACCEPT_PAUSE_S)
-                else:
-                    self._receive(connection)
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError:
+                await asyncio.sleep(_ACCEPT_PAUSE_S)
+            else:
+                self._receive(connection)
 
     def _receive(self, connection: socket.socket) -> None:
         if len(self._pending) >= self._limits.pending:
@@ -128,6 +130,7 @@ class Listener:
         task = asyncio.create_task(self._shake_hands(connection))
         self._pending[task] = None
         task.add_done_callback(self._pending.pop)
+        task.add_done_callback(lambda done: _close(connection, done) if done.cancelled() else None)
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         handshake = ServerHandshake(self._accepted)
@@ -148,6 +151,11 @@ class Listener:
             self._connected.pop(0).close()
         self._connected.append(connection)
         self._arrived.set()
+
+
+def _close(sock: socket.socket, _done: "asyncio.Task[None]") -> None:
+    """Close what a task was to take care of: one that is cancelled before its first step never gets to it."""
+    sock.close()
 
 
 def _bound(host: str, port: int, *, insist: bool) -> socket.socket:
