@@ -52,9 +52,9 @@ def read(jingle: payloads.Jingle) -> model.Action:
     sid = required(jingle.sid, "session id")
     match jingle.action:
         case "session-initiate":
-            return model.Initiate(sid, _only_content(jingle), jingle.initiator)
+            return model.Initiate(sid, _only_content(jingle), bounded(jingle.initiator, _MAX_JID, "initiator"))
         case "session-accept":
-            return model.Accept(sid, _only_content(jingle), jingle.responder)
+            return model.Accept(sid, _only_content(jingle), bounded(jingle.responder, _MAX_JID, "responder"))
         case "transport-info":
             return _transport_info(sid, jingle)
         case "transport-replace":
@@ -74,9 +74,9 @@ def read(jingle: payloads.Jingle) -> model.Action:
 def _only_content(jingle: payloads.Jingle) -> model.Content:
     content = _one_content(jingle)
     return model.Content(
-        creator=content.creator or "initiator",
+        creator=bounded(content.creator, MAX_SID, "creator") or "initiator",
         name=bounded(content.name, MAX_SID, "content name") or "",
-        senders=content.senders,
+        senders=bounded(content.senders, MAX_SID, "senders"),
         description=_description(content.description),
         transport=_transport(content),
         security=_security(content.security),
@@ -210,9 +210,9 @@ def _transport_info(sid: str, jingle: payloads.Jingle) -> model.TransportInfo:
         raise bad("a transport-info that says nothing")
     return model.TransportInfo(
         sid,
-        content.creator or "initiator",
-        content.name or "",
-        content.senders,
+        bounded(content.creator, MAX_SID, "creator") or "initiator",
+        bounded(content.name, MAX_SID, "content name") or "",
+        bounded(content.senders, MAX_SID, "senders"),
         required(transport.sid, "transport sid"),
         note,
     )
@@ -229,15 +229,20 @@ def _session_info(sid: str, jingle: payloads.Jingle) -> model.SessionInfo:
     if jingle.checksum is not None:
         file = jingle.checksum.file
         hashes = _hashes(file) if file is not None else ()
-        return model.SessionInfo(sid, model.Checksum(hashes), jingle.checksum.creator, jingle.checksum.name)
+        return _of_content(sid, model.Checksum(hashes), jingle.checksum)
     if jingle.received is not None:
-        return model.SessionInfo(sid, model.Received(), jingle.received.creator, jingle.received.name)
+        return _of_content(sid, model.Received(), jingle.received)
     if jingle.prefix is not None:
         length = number(jingle.prefix.length, "prefix length", policy.MAX_SIZE)
         return model.SessionInfo(sid, model.Prefix(length, _base64(jingle.prefix.text) or b""))
     if len(jingle.rest):
-        return model.SessionInfo(sid, model.Unknown(etree.QName(jingle.rest[0]).namespace or ""))
+        return model.SessionInfo(sid, model.Unknown((etree.QName(jingle.rest[0]).namespace or "")[:MAX_DESC]))
     return model.SessionInfo(sid, model.Ping())
+
+
+def _of_content(sid: str, note: model.SessionNote, element: payloads.Checksum | payloads.Received) -> model.SessionInfo:
+    creator, name = bounded(element.creator, MAX_SID, "creator"), bounded(element.name, MAX_SID, "content name")
+    return model.SessionInfo(sid, note, creator, name)
 
 
 def _reason(element: payloads.Reason | None) -> model.Reason:

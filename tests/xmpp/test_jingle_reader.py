@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -24,6 +25,9 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 HOSTILE = json.loads((VECTORS / "hostile-offers.json").read_text())
 EXAMPLES = json.loads((VECTORS / "xep-0391-examples.json").read_text())["examples"]
 CANONICAL = json.loads((VECTORS / "jingle-stanzas.json").read_text())["stanzas"]
+#: An address (RFC 7622): nothing that is read is longer.
+LONGEST = 3071
+DIALLED_NONE = "<transport xmlns='urn:xmpp:jingle:transports:s5b:1' sid='t'><candidate-error/></transport>"
 NS_STUB = "urn:xmpp:encryption:stub:0"
 
 
@@ -122,6 +126,33 @@ def test_the_example_of_a_resumption_names_its_offset():
 def test_no_jet_believes_the_stub_encryption():
     with pytest.raises(errors.TrustError):
         judged(EXAMPLES[0]["jingle"])
+
+
+# Lengths.
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("session-initiate", "<content creator='{}' name='c'/>"),
+        ("session-initiate", "<content creator='initiator' name='c' senders='{}'/>"),
+        (
+            "transport-info",
+            "<content name='{}'>" + DIALLED_NONE + "</content>",
+        ),
+        ("session-info", "<received xmlns='urn:xmpp:jingle:apps:file-transfer:5' name='{}'/>"),
+        ("session-info", "<checksum xmlns='urn:xmpp:jingle:apps:file-transfer:5' creator='{}'/>"),
+    ],
+)
+def test_a_text_that_is_too_long_is_refused(name, inside):
+    action(inside.format("x" * 64), name)
+    with pytest.raises(RemoteProtocolError, match="of 65 characters"):
+        action(inside.format("x" * 65), name)
+
+
+def test_an_address_that_is_too_long_is_refused():
+    with pytest.raises(RemoteProtocolError, match="initiator of 3072 characters"):
+        read(parsed(HOSTILE["offer"].replace("eve@west.example/pad", "e" * 3072, 1)))
 
 
 # Differences of clients.
@@ -223,6 +254,14 @@ def _mutate(draw, root) -> None:
             element.tag = f"{{{namespace}}}{etree.QName(element).localname}"
 
 
+def _texts(value):
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield value
+
+
 @given(data=st.data())
 def test_a_mutated_stanza_is_read_or_refused_and_nothing_else_happens(data):
     root = etree.fromstring(data.draw(st.sampled_from(_STANZAS)))
@@ -237,5 +276,6 @@ def test_a_mutated_stanza_is_read_or_refused_and_nothing_else_happens(data):
         return  # text or an element where the declarations allow none: aioxmpp itself answers bad-request
     with contextlib.suppress(RemoteProtocolError, errors.TrustError, errors.UnsupportedError):
         offer = read(jingle)
+        assert max(map(len, _texts(dataclasses.astuple(offer))), default=0) <= LONGEST
         if isinstance(offer, model.Initiate):
             judge(offer.content, "eve@west.example")

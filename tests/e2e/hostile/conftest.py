@@ -77,6 +77,9 @@ class Target:
         keep(Paths(self.path / "config.toml", self.path / "state"), account, self.password)
         with (self.path / "config.toml").open("a") as config:
             config.write("\n[network]\nloopback = true\n")
+        other = self.path / "suspicious.toml"
+        other.touch(mode=0o600)
+        other.write_text((self.path / "config.toml").read_text() + "\n[trust]\npolicy = 'verified'\n")
 
     @property
     def path(self) -> Path:
@@ -90,12 +93,10 @@ class Target:
     def address(self) -> str:
         return self.server.address
 
+    @property
     def suspicious(self) -> tuple[str, str]:
-        """Return the options under which no key is trusted that was not verified."""
-        other = self.path / "suspicious.toml"
-        other.touch(mode=0o600)
-        other.write_text((self.path / "config.toml").read_text() + "\n[trust]\npolicy = 'verified'\n")
-        return "--config", str(other)
+        """The options under which no key is trusted that was not verified."""
+        return "--config", str(self.path / "suspicious.toml")
 
     def tree(self) -> dict[str, tuple[int, int]]:
         """Everything below `root` except jet's own state: mode and size by path."""
@@ -337,7 +338,7 @@ async def receive(jet, target) -> Callable[..., Awaitable[Victim]]:
         where = ("-o", f"{inbox.name}/{output}") if output else ("-d", inbox.name)
 
         def begin() -> Victim:
-            config = target.suspicious() if suspicious else ()
+            config = target.suspicious if suspicious else ()
             before = target.tree()
             process = jet(target, *config, "receive", "--accept-all", *where, *options)
             return Victim(target, process, inbox, before)

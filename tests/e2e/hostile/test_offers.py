@@ -179,7 +179,7 @@ async def test_a_name_of_a_megabyte_is_refused_and_nothing_of_it_is_kept(victim,
 # Sizes.
 
 
-@pytest.mark.parametrize("size", ["-1", "1e9", "٣", "9" * 30, " 5", "0x10", "", None])
+@pytest.mark.parametrize("size", ["-1", "1e9", "٣", "9" * 30, None])
 async def test_a_size_that_is_none_is_refused(victim, peer, size):
     offer = await peer.prepare(victim.jid)
     offer.file.size = size

@@ -13,12 +13,14 @@ from jetcli.xmpp.ask import StanzaError
 
 @pytest.fixture
 def send(jet, target):
-    """Start `jet send` of a file to somebody."""
+    """Start `jet send` of a file to somebody; whatever becomes of it, no file here has come, gone or changed."""
+    before_it = target.tree()
 
     async def start(to: str, *options: str, before: tuple[str, ...] = (), file: str = "../../../precious"):
         return await asyncio.to_thread(jet, target, *before, "send", *options, file, to)
 
-    return start
+    yield start
+    assert target.tree() == before_it
 
 
 async def fails(process, code: int, line: str, hint: str = "") -> None:
@@ -58,7 +60,7 @@ async def test_a_contact_without_an_omemo_device_is_not_sent_to(send, online):
 
 async def test_a_contact_without_a_trusted_device_is_not_sent_to(send, online, target):
     new = await online("new")
-    process = await send(new.jid, before=target.suspicious())
+    process = await send(new.jid, before=target.suspicious)
     await fails(process, 8, f"no trusted device of {new.jid.partition('/')[0]}", "compare ")
     assert new.heard.empty()
 
