@@ -1,7 +1,6 @@
 """Which account a command uses, and its password: the configuration, the command line and the environment together."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from jetcli.cli import passwords
@@ -21,16 +20,6 @@ def paths_of(invocation: Invocation) -> Paths:
 def config_of(invocation: Invocation) -> Config:
     """Read the configuration; one that was named must be there. Raises SetupError."""
     return Config.load(paths_of(invocation).config, required=invocation.config is not None)
-
-
-def known_aliases(invocation: Invocation | None = None) -> Mapping[str, str]:
-    """Return the aliases of the configuration; for completion (no invocation), none where it cannot be read."""
-    if invocation is not None:
-        return config_of(invocation).aliases
-    try:
-        return Config.load(Paths.from_environment().config).aliases
-    except SetupError:
-        return {}
 
 
 def interactive(invocation: Invocation) -> bool:

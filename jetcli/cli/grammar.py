@@ -15,6 +15,8 @@ from jetcli.cli.invocation import Invocation
 from jetcli.protocol.fingerprint import parse_fingerprint
 from jetcli.state.quantities import parse_duration, parse_endpoint, parse_size
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
 #: Every command can be written in these other ways; they are in no list.
 ALIASES = {"recv": "receive", "rx": "receive", "tx": "send"}
 

@@ -7,27 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from jetcli import __version__
-from jetcli.cli.grammar import FILE, HOST_PORT, SIZE, WAIT, JetGroup, global_options, trust_options
+from jetcli.cli.grammar import FILE, HOST_PORT, SETTINGS, SIZE, WAIT, JetGroup, global_options, trust_options
 from jetcli.cli.invocation import Invocation
-
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+from jetcli.cli.suggestions import contacts, files_and_contacts
+from jetcli.cli.upkeep import COMMANDS
 
 PATHS = click.Choice(["auto", "direct", "relay", "ibb"])
-
-
-def _files_and_aliases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """Complete aliases of the configuration, else leave it to the shell to complete file names."""
-    return [*_aliases(ctx, param, incomplete), CompletionItem(incomplete, type="file")]
-
-
-def _aliases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    del ctx, param
-    from jetcli.cli.accounts import known_aliases
-
-    return [CompletionItem(alias, help=jid) for alias, jid in known_aliases().items() if alias.startswith(incomplete)]
 
 
 @click.group(
@@ -56,8 +43,8 @@ def jet() -> None:
         "find . -name '*.log' | xargs jet send --to juliet",
     ),
 )
-@click.argument("words", nargs=-1, metavar="FILE... JID", shell_complete=_files_and_aliases)
-@click.option("-t", "--to", metavar="JID", shell_complete=_aliases, help="Send there; every argument is a file then.")
+@click.argument("words", nargs=-1, metavar="FILE... JID", shell_complete=files_and_contacts)
+@click.option("-t", "--to", metavar="JID", shell_complete=contacts, help="Send there; every argument is a file then.")
 @click.option("-n", "--name", metavar="NAME", help="Offer the one file under this name.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
 @click.option(
@@ -92,7 +79,7 @@ def send(invocation: Invocation, /, **chosen: Any) -> int:
     envvar="JET_RECEIVE_FROM",
     metavar="JID",
     multiple=True,
-    shell_complete=_aliases,
+    shell_complete=contacts,
     help="Only from this address; may be repeated. `anyone` lets strangers offer.",
 )
 @click.option(
@@ -125,7 +112,7 @@ def receive(invocation: Invocation, /, **chosen: Any) -> int:
 
 
 @jet.command(context_settings=SETTINGS, examples=("jet caps juliet@capulet.example",))
-@click.argument("jid", metavar="JID", shell_complete=_aliases)
+@click.argument("jid", metavar="JID", shell_complete=contacts)
 @global_options
 @click.pass_obj
 def caps(invocation: Invocation, jid: str) -> int:
@@ -181,3 +168,7 @@ def try_(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
     from jetcli.cli.work import try_command
 
     return try_command(invocation, file, shell=shell)
+
+
+for _command in COMMANDS:
+    jet.add_command(_command)
