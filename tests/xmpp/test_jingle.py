@@ -63,7 +63,7 @@ class Line:
         self.sent.append(read(iq.payload))
 
     async def say(self, action: model.Action, sender: str = PEER) -> str | None:
-        """Send an action; return None for a result, else the error's condition and, if there is one, the application's."""
+        """Send an action; return None for a result, else the conditions of the error, with a slash between them."""
         iq = aioxmpp.IQ(aioxmpp.IQType.SET, from_=aioxmpp.JID.fromstr(sender), payload=write(action))
         try:
             await self.handler(iq)

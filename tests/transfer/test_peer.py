@@ -1,0 +1,129 @@
+"""Which of a contact's resources a file is sent to, with a discovery in memory."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from jetcli.errors import UnavailableError, UnsupportedError, UsageError
+from jetcli.protocol.model import Device, Trust
+from jetcli.protocol.quirks import RECEIVING, SENDING
+from jetcli.transfer.peer import capabilities, find_peer
+
+ME, BOB = "me@north.test/jet.1", "bob@south.test"
+JET = frozenset(RECEIVING)
+OTHER = JET - {feature for feature in JET if feature.startswith("urn:jetcli:")}
+
+
+@dataclass
+class World:
+    """Bob's resources: what each advertises, or None where it does not answer; `devices` are his OMEMO devices."""
+
+    online: dict[str, frozenset[str] | None]
+    contact: bool = True
+    names: dict[str, str] = field(default_factory=dict)
+    devices: tuple[Device, ...] = (Device(BOB, 1, b"key", Trust.BLIND),)
+    jid: str = ME
+    told: list[object] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.emit = self.told.append
+        self.discovery = self
+        self.omemo = SimpleNamespace(devices=self.devices_of)
+
+    async def devices_of(self, _jid):
+        if not self.devices:
+            raise UnsupportedError("none")
+        return self.devices
+
+    def shows_presence(self, _jid: str) -> bool:
+        return self.contact
+
+    async def wait_for_presence(self, _jid: str, _timeout_s: float) -> None:
+        """They are here, or are not."""
+
+    def resources(self, jid: str):
+        return [SimpleNamespace(jid=f"{jid}/{name}") for name in self.online]
+
+    async def peer_info(self, jid: str, _timeout_s: float):
+        features = self.online.get(jid.partition("/")[2])
+        if features is None:
+            raise UnavailableError(f"{jid} did not answer")
+        return SimpleNamespace(features=features, client_name=self.names.get(jid.partition("/")[2], "jet"))
+
+
+@pytest.mark.parametrize(
+    ("online", "chosen"),
+    [
+        ({"a": JET}, "a"),
+        ({"old": frozenset(), "a": JET}, "a"),
+        ({"chat": OTHER, "a": JET}, "a"),
+        ({"sends": frozenset(SENDING), "chat": OTHER}, "chat"),
+        ({"first": JET, "second": JET}, "first"),
+        ({"ghost": None, "a": JET}, "a"),
+    ],
+)
+async def test_the_best_resource_that_answers_is_taken(online, chosen):
+    assert (await find_peer(World(online), BOB)).jid == f"{BOB}/{chosen}"
+
+
+async def test_a_full_address_is_used_as_it_is():
+    world = World({"a": JET, "chat": OTHER}, contact=False)
+    assert (await find_peer(world, f"{BOB}/chat")).jid == f"{BOB}/chat"
+
+
+@pytest.mark.parametrize("online", [{}, {"ghost": None}])
+async def test_nobody_who_answers_is_unavailable(online):
+    with pytest.raises(UnavailableError, match=r"bob@south\.test is not online"):
+        await find_peer(World(online), BOB)
+
+
+async def test_somebody_whose_presence_is_hidden_is_unavailable_with_the_two_ways_out():
+    with pytest.raises(UnavailableError, match="no contact") as refusal:
+        await find_peer(World({"a": JET}, contact=False), BOB)
+    assert f"{BOB}/jet..." in refusal.value.hint
+    assert "contacts" in refusal.value.hint
+
+
+async def test_a_client_that_cannot_is_named_with_what_it_lacks():
+    with pytest.raises(UnsupportedError, match=r"bob@south\.test/old cannot receive .*jingle:jet"):
+        await find_peer(World({"old": frozenset(SENDING)}), BOB)
+
+
+async def test_a_client_whose_encryption_differs_is_refused():
+    with pytest.raises(UnsupportedError, match="XEP-0396"):
+        await find_peer(World({"a": OTHER}, names={"a": "aTalk"}), BOB)
+
+
+async def test_this_very_client_is_a_usage_error():
+    with pytest.raises(UsageError):
+        await find_peer(World({}), ME)
+
+
+async def test_our_other_resources_are_peers_and_this_one_is_not():
+    world = World({"jet.1": JET, "jet.2": JET})
+    assert (await find_peer(world, "me@north.test")).jid == "me@north.test/jet.2"
+
+
+async def test_a_table_names_the_best_device_first_and_why_others_would_not_do():
+    best, worst = await capabilities(World({"old": frozenset(), "a": JET}), BOB)
+    assert (best.jid, best.receives, best.why_not, best.trust) == (f"{BOB}/a", True, "", "btbv")
+    assert best.paths == ("direct", "relay", "ibb")
+    assert (worst.receives, worst.jet_omemo) == (False, False)
+    assert worst.why_not.startswith("missing jingle")
+
+
+@pytest.mark.parametrize(
+    ("levels", "word"),
+    [
+        ((), "no keys"),
+        ((Trust.BLIND,), "btbv"),
+        ((Trust.BLIND, Trust.VERIFIED), "verified"),
+        ((Trust.UNDECIDED,), "new key"),
+    ],
+)
+async def test_a_table_says_how_far_the_keys_are_trusted(levels, word):
+    devices = tuple(Device(BOB, number, b"key", level) for number, level in enumerate(levels))
+    [row] = await capabilities(World({"a": JET}, devices=devices), BOB)
+    assert row.trust == word
+    assert row.receives is bool(levels)
