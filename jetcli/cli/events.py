@@ -87,9 +87,9 @@ class JsonEvents:
         """Tell that a person is being asked."""
         self._tell("prompt", transfer, question=question, choices=choices, default=default)
 
-    def row(self, fields: Json) -> None:
+    def row(self, fields: Json, kind: str = "device") -> None:
         """Tell one row of a table."""
-        self._tell("device", None, **fields)
+        self._tell(kind, None, **fields)
 
     def error(self, error: JetError, *, transfer: str | None = None, resumable: bool = False) -> None:
         """Tell a failure."""

@@ -74,10 +74,10 @@ class Report:
         if self.json is not None:
             self.json.error(error)
 
-    def row(self, fields: dict[str, Any]) -> None:
+    def row(self, fields: dict[str, Any], kind: str = "device") -> None:
         """Tell one row of a table to a program."""
         if self.json is not None:
-            self.json.row(fields)
+            self.json.row(fields, kind)
 
     def result(self, code: int) -> None:
         """Tell how the command ended; what comes after the first call is not told."""

@@ -9,7 +9,7 @@ import click
 
 from jetcli.cli.grammar import SETTINGS, JetCommand, global_options
 from jetcli.cli.invocation import Invocation
-from jetcli.cli.suggestions import contacts
+from jetcli.cli.suggestions import accounts, contacts
 
 
 @click.command(
@@ -41,4 +41,53 @@ def trust(invocation: Invocation, /, **chosen: Any) -> int:
     return trust_command(invocation, **chosen)
 
 
-COMMANDS = (trust,)
+@click.command(
+    cls=JetCommand,
+    context_settings=SETTINGS,
+    examples=("jet status                                      accounts, and what is unfinished", "jet status --all"),
+)
+@click.option("--all", "every", is_flag=True, help="Show finished transfers too.")
+@global_options
+@click.pass_obj
+def status(invocation: Invocation, /, *, every: bool) -> int:
+    """Show the accounts and the transfers that are unfinished."""
+    from jetcli.cli.status import status_command
+
+    return status_command(invocation, every=every)
+
+
+@click.command(
+    cls=JetCommand, context_settings=SETTINGS, examples=("jet doctor", "jet -a work doctor --json | jq .level")
+)
+@global_options
+@click.pass_obj
+def doctor(invocation: Invocation, /) -> int:
+    """Check configuration, server, keys and paths, and say how to mend each.
+
+    One line a check: ok, warn or FAIL. Ends with 0 where nothing failed, else with the code of the first failure.
+    """
+    from jetcli.cli.doctor import doctor_command
+
+    return doctor_command(invocation)
+
+
+@click.command(
+    cls=JetCommand,
+    context_settings=SETTINGS,
+    examples=(
+        "jet logout                                      forget the password; the keys stay",
+        "jet logout work --remove-device                 withdraw this machine, and delete its state",
+    ),
+)
+@click.argument("jid", metavar="[NAME|JID]", required=False, shell_complete=accounts)
+@click.option("--remove-device", is_flag=True, help="Withdraw this machine's key; delete keys and history.")
+@global_options
+@click.pass_obj
+def logout(invocation: Invocation, /, *, jid: str | None, remove_device: bool) -> int:
+    """Forget an account."""
+    from jetcli.cli.logout import logout_command
+
+    return logout_command(invocation, jid=jid, remove_device=remove_device)
+
+
+COMMANDS = (logout, trust, status, doctor)

@@ -36,6 +36,27 @@ def write_account(file: Path, account: Account, *, default: bool = False) -> Non
     _write_checked(file, text, wanted)
 
 
+def remove_account(file: Path, name: str) -> None:
+    """Take the account `name` out of the configuration in `file`; it is no longer the default either.
+
+    Raises SetupError as `write_account` does.
+    """
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    wanted = tomllib.loads(text)
+    if name not in wanted.get("accounts", {}):
+        return
+    del wanted["accounts"][name]
+    first, last = _block_lines(text, name)
+    lines = lines_of(text)
+    text = "".join([*lines[:first], *lines[last:]])
+    if not wanted["accounts"] and "accounts" not in tomllib.loads(text):
+        del wanted["accounts"]
+    if wanted.get("default") == name:
+        del wanted["default"]
+        text = _without_statement(text, "default")
+    _write_checked(file, text, wanted)
+
+
 def _write_checked(file: Path, text: str, wanted: Mapping[str, Any]) -> None:
     try:
         done = tomllib.loads(text) == wanted

@@ -11,7 +11,7 @@ import string
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -126,6 +126,12 @@ class Connection:
     def mechanism(self) -> str | None:
         """The SASL mechanism that logged us in."""
         return self._login.mechanism
+
+    @property
+    def tls(self) -> tuple[str, datetime]:
+        """The version of TLS that is spoken, and until when the server's certificate is valid."""
+        assert self._login.tls is not None, "known once the account is online"
+        return self._login.tls
 
     @property
     def failure(self) -> JetError | None:

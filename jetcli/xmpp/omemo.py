@@ -96,6 +96,14 @@ class Omemo:
         """Our device; its key is what contacts verify."""
         return Device(self._device.own_jid, self._device.device_id, self._device.identity_key, Trust.VERIFIED)
 
+    async def published(self) -> bytes | None:
+        """Return the key that our device is published with, None where it is not listed or has no readable bundle."""
+        return await self._device.published()
+
+    async def withdraw(self) -> None:
+        """Take our device off the account's list, with its bundle, for good; raises as publishing does."""
+        await self._device.withdraw()
+
     async def devices(self, bare_jid: str) -> tuple[Device, ...]:
         """Return the devices that an account publishes with their keys; a key never met counts as undecided.
 

@@ -56,6 +56,9 @@ class Pep(Protocol):
     async def publish_bundle(self, device_id: int, keys: PublicBundle) -> None:
         """Publish our device's public keys."""
 
+    async def delete_bundle(self, device_id: int) -> None:
+        """Delete a device's public keys; nothing happens where there are none."""
+
     async def send(self, to: str, envelope: Envelope) -> None:
         """Send a message that holds nothing but an envelope."""
 
@@ -79,6 +82,7 @@ class OmemoDevice:
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
+        self._withdrawn = False
         self._replaced: set[tuple[str, int]] = set()
         self.own_jid = own_jid
         self.device_id = 0
@@ -163,6 +167,21 @@ class OmemoDevice:
 
     # Keeping the device published
 
+    async def published(self) -> bytes | None:
+        """Return the identity key that our device is published with, None where it cannot be fetched."""
+        if self.device_id not in await self._pep.device_list(self.own_jid):
+            return None
+        bundle = await self._pep.bundle(self.own_jid, self.device_id)
+        return None if bundle is None else bundle.identity_key
+
+    async def withdraw(self) -> None:
+        """Take our device off the account's list and delete its bundle; it does not come back by itself."""
+        async with self._alone():
+            self._withdrawn = True
+            ids = await self._pep.device_list(self.own_jid)
+            await self._pep.publish_device_list(i for i in ids if i != self.device_id)
+            await self._pep.delete_bundle(self.device_id)
+
     async def _keep_published(self) -> None:
         """Renew the prekeys that are due, publish what has changed, stay on the device list."""
         async with self.operation() as ratchet:
@@ -186,7 +205,7 @@ class OmemoDevice:
             return
         async with self._alone():
             ids = await self._pep.device_list(self.own_jid)
-            if self.device_id not in ids:
+            if self.device_id not in ids and not self._withdrawn:
                 await self._pep.publish_device_list([*ids, self.device_id])
 
     # Keeping the ratchet alive

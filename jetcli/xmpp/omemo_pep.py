@@ -109,6 +109,14 @@ class OmemoPep(aioxmpp.service.Service):
         """Publish our device's bundle for everyone to read; raises as `publish_device_list` does."""
         await self._publish(bundle_node(device_id), Bundle.from_keys(keys))
 
+    async def delete_bundle(self, device_id: int) -> None:
+        """Delete the node of a device's bundle, which need not exist; raises UnavailableError or NetworkError."""
+        try:
+            await ask(self.client, pubsub.OwnerRequest(pubsub.OwnerDelete(bundle_node(device_id))), None, kind="set")
+        except StanzaError as error:
+            if error.condition != "item-not-found":
+                raise
+
     async def send(self, to: str, envelope: Envelope) -> None:
         """Send a message that holds nothing but `envelope`; raises NetworkError when the stream is gone."""
         message = aioxmpp.Message(type_=aioxmpp.MessageType.CHAT, to=parsed_jid(to))

@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +226,8 @@ class _TlsExporter(aiosasl.channel_binding.ChannelBindingProvider):
 class PasswordLogin(aioxmpp.security_layer.SASLProvider):
     """Log in by password: SCRAM bound to the channel, else SCRAM, else PLAIN where the user allowed it.
 
-    `mechanism` is the one that succeeded last, `offered` what the server offered last. SCRAM once, SCRAM for ever: a
+    `mechanism` is the one that succeeded last, `offered` what the server offered last, `tls` the version that is spoken
+    and the end of the certificate's validity. SCRAM once, SCRAM for ever: a
     server that stops offering it gets no password.
     """
 
@@ -236,6 +238,7 @@ class PasswordLogin(aioxmpp.security_layer.SASLProvider):
         self._allow_plain = settings.allow_plain
         self._scram_used = settings.scram_used_before
         self.mechanism: str | None = None
+        self.tls: tuple[str, datetime] | None = None
         self.offered: frozenset[str] = frozenset()
 
     @property
@@ -248,8 +251,10 @@ class PasswordLogin(aioxmpp.security_layer.SASLProvider):
         if tls_transport is None:
             raise aioxmpp.errors.SASLUnavailable("no encryption")
         self.offered = _offered(features)
+        tls = tls_transport.get_extra_info("ssl_object")
+        self.tls = tls.get_protocol_version_name(), tls.get_peer_certificate().to_cryptography().not_valid_after_utc
         interface = aioxmpp.sasl.SASLXMPPInterface(xmlstream)
-        for mechanism in self._mechanisms(features, tls_transport.get_extra_info("ssl_object")):
+        for mechanism in self._mechanisms(features, tls):
             token = mechanism.any_supported(self.offered)
             if token is not None and await self._execute(interface, mechanism, token):
                 self.mechanism = token if isinstance(token, str) else str(token[0])

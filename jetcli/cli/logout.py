@@ -1,0 +1,49 @@
+"""`jet logout`: forget an account's password; with `--remove-device` also all that makes this machine its device."""
+
+import shutil
+from typing import TYPE_CHECKING
+
+from jetcli.cli import keychain
+from jetcli.cli.accounts import config_of, paths_of
+from jetcli.cli.invocation import Invocation
+from jetcli.errors import SetupError
+from jetcli.state.accounts import remove_account
+from jetcli.state.passwords import remove_password
+from jetcli.transfer.options import Network
+
+if TYPE_CHECKING:
+    from jetcli.transfer.account import Online
+
+
+def logout_command(invocation: Invocation, *, jid: str | None, remove_device: bool) -> int:
+    """Forget an account (`jet logout`); returns the exit code.
+
+    The device goes first: it needs the password, and a failure leaves everything as it was.
+    """
+    report = invocation.begin("logout")
+    config = config_of(invocation)
+    account = config.account(jid or invocation.account)
+    paths = paths_of(invocation)
+    directory = paths.account(account.jid)
+    if remove_device:
+        from jetcli.cli.session import go_online
+
+        async def withdraw(online: "Online") -> int:
+            await online.omemo.withdraw()
+            return 0
+
+        invocation.account = account.name
+        go_online(invocation, report, config, Network(), withdraw, command="logout")
+        report.view.line(f"This machine is no longer a device of {account.jid}.")
+    remove_account(config.file, account.name)
+    keychain.forget(account.jid)
+    remove_password(paths.password(account.jid))
+    if remove_device:
+        try:
+            shutil.rmtree(directory)
+        except OSError as error:
+            raise SetupError(f"cannot remove '{directory}': {(error.strerror or 'no reason given').lower()}") from None
+    else:
+        report.view.line(f"Its keys and history stay in '{directory}'.")
+    report.view.line(f"Logged out of {account.jid}.")
+    return 0
