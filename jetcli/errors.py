@@ -108,10 +108,17 @@ class InterruptedTransferError(JetError):
 
 
 class NotResumableError(JetError):
-    """The transfer cannot continue: source changed, no ranges at the peer, or the part is gone."""
+    """The transfer cannot continue: source changed, no ranges at the peer, or the part is gone.
+
+    `application` is the condition of jet's own or of XEP-0234 that the peer hears beside `failed-application`.
+    """
 
     exit_code = 11
     code = "not-resumable"
+
+    def __init__(self, message: str, *, application: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.application = application
 
 
 class IntegrityError(JetError):

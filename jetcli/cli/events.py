@@ -176,6 +176,15 @@ def _file(event: happened.FileDone) -> Json:
     }
 
 
+def _waiting(event: happened.Waiting) -> Json:
+    return {
+        "for": "peer" if event.direction == "receive" else "network",
+        "attempt": event.attempt,
+        "retry_in": round(event.retry_in, 1),
+        "message": event.cause.message,
+    }
+
+
 def _failure(error: JetError) -> Json:
     return {
         "code": error.code,
@@ -201,5 +210,6 @@ _OBJECTS: dict[type, tuple[str, Callable[[Any], Json]]] = {
     happened.PathChosen: ("path", lambda e: {"transport": e.transport, "relay": e.relay}),
     happened.FileDone: ("file", _file),
     happened.FileFailed: ("error", _file_failed),
+    happened.Waiting: ("waiting", _waiting),
     happened.Warned: ("warning", lambda e: {"code": "warning", "message": e.message, "hint": e.hint}),
 }

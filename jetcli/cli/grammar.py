@@ -49,6 +49,7 @@ WAIT = Converted("DUR", _waiting_time)
 SIZE = Converted("SIZE", parse_size)
 HOST_PORT = Converted("HOST:PORT", parse_endpoint)
 FILE = click.Path(path_type=Path)
+PATHS = click.Choice(["auto", "direct", "relay", "ibb"])
 FINGERPRINT = Converted("HEX", parse_fingerprint)
 
 
@@ -144,6 +145,12 @@ def _note(ctx: click.Context, param: click.Parameter, value: object) -> None:
     if param.name == "verbose" and isinstance(value, int):
         value += invocation.verbose
     setattr(invocation, param.name, value)
+
+
+def retry_option(function: _Decorated) -> _Decorated:
+    """Add the option that says how long a transfer goes on by itself."""
+    said = "Try a transfer that broke again so often, without a byte of progress, before giving up (10)."
+    return click.option("--retry", type=click.IntRange(min=0), metavar="N", help=said)(function)
 
 
 def trust_options(function: _Decorated) -> _Decorated:

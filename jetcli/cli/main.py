@@ -9,12 +9,22 @@ from typing import Any
 import click
 
 from jetcli import __version__
-from jetcli.cli.grammar import FILE, HOST_PORT, SETTINGS, SIZE, WAIT, JetGroup, global_options, trust_options
+from jetcli.cli import continuing
+from jetcli.cli.grammar import (
+    FILE,
+    HOST_PORT,
+    PATHS,
+    SETTINGS,
+    SIZE,
+    WAIT,
+    JetGroup,
+    global_options,
+    retry_option,
+    trust_options,
+)
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.suggestions import contacts, files_and_contacts
 from jetcli.cli.upkeep import COMMANDS
-
-PATHS = click.Choice(["auto", "direct", "relay", "ibb"])
 
 
 @click.group(
@@ -50,6 +60,7 @@ def jet() -> None:
 @click.option(
     "--wait", type=WAIT, default=0.0, metavar="DUR", help="Wait so long for JID to come online; or `forever`."
 )
+@retry_option
 @click.option("--checksum", is_flag=True, help="Send a SHA-256 of the file to another jet, too.")
 @trust_options
 @global_options
@@ -97,6 +108,7 @@ def send(invocation: Invocation, /, **chosen: Any) -> int:
 @click.option("--allow-hidden", is_flag=True, help="Take names that start with a dot.")
 @click.option("--keep-partial", is_flag=True, help="Keep the unverified part file of a transfer that broke.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
+@retry_option
 @click.option("-0", "null", is_flag=True, help="End each path on standard output with NUL.")
 @trust_options
 @global_options
@@ -170,5 +182,5 @@ def try_(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
     return try_command(invocation, file, shell=shell)
 
 
-for _command in COMMANDS:
+for _command in (*continuing.COMMANDS, *COMMANDS):
     jet.add_command(_command)

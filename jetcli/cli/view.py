@@ -235,6 +235,14 @@ class View:
         self.error(event.error)
 
     @_tell.register
+    def _waiting_on(self, event: happened.Waiting) -> None:
+        who = "the sender" if event.direction == "receive" else "the network"
+        self.line(
+            f"{self._name(event.id)}: {event.cause.message}; waiting for {who}"
+            f" (try {event.attempt} in {duration_text(event.retry_in)})"
+        )
+
+    @_tell.register
     def _warned(self, event: happened.Warned) -> None:
         self.warning(event.message, event.hint)
 

@@ -29,6 +29,7 @@ def send_command(
     name: str | None,
     path: PathPolicy | None,
     wait: float,
+    retry: int | None,
     checksum: bool,
 ) -> int:
     """Send files (`jet send`); returns the exit code."""
@@ -38,7 +39,7 @@ def send_command(
     report = invocation.begin("send", "send")
     _check_sources(files, name)
     config = _config(invocation)
-    network = _network(invocation, config, path)
+    network = network_of(invocation, config, path, retry)
     options = SendOptions(network, name=name, wait_s=wait, checksum=checksum)
 
     async def work(online: "Online") -> int:
@@ -64,6 +65,7 @@ def receive_command(
     forever: bool,
     allow_hidden: bool,
     keep_partial: bool,
+    retry: int | None,
     null: bool,
 ) -> int:
     """Wait for files (`jet receive`); returns the exit code."""
@@ -74,7 +76,7 @@ def receive_command(
         raise UsageError("nobody is there to be asked", hint="jet receive --accept-all, or --from JID")
     allowed = addresses.allowed_senders(senders, lambda: _aliases(invocation))
     config = _config(invocation)
-    network = _network(invocation, config, path)
+    network = network_of(invocation, config, path, retry)
     report = invocation.begin("receive", "receive")
     report.path_end = "\0" if null else "\n"
     options = ReceiveOptions(
@@ -107,7 +109,7 @@ def caps_command(invocation: Invocation, jid: str) -> int:
     peer = addresses.peer_address(jid, lambda: _aliases(invocation), hint="jet caps JID")
     report = invocation.begin("caps")
     config = _config(invocation)
-    network = _network(invocation, config, None)
+    network = network_of(invocation, config, None)
 
     async def work(online: "Online") -> int:
         from jetcli.cli.tables import show_devices
@@ -157,7 +159,7 @@ def _aliases(invocation: Invocation) -> Mapping[str, str]:
     return _config(invocation).aliases
 
 
-def _network(invocation: Invocation, config: "Config", path: PathPolicy | None) -> Network:
+def network_of(invocation: Invocation, config: "Config", path: PathPolicy | None, retry: int | None = None) -> Network:
     """Return how to reach peers: the command line before the configuration before the defaults."""
     said, default = config.network, Network()
     timeout_s = invocation.timeout if invocation.timeout is not None else said.acceptance_s
@@ -168,6 +170,7 @@ def _network(invocation: Invocation, config: "Config", path: PathPolicy | None) 
         advertise=said.advertise,
         acceptance_s=timeout_s if timeout_s is not None else default.acceptance_s,
         idle_s=said.idle_s if said.idle_s is not None else default.idle_s,
+        retries=default.retries if retry is None else retry,
     )
 
 

@@ -214,6 +214,19 @@ class Sink:
         self._synced = position
         return position
 
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill `view` with what was written from `offset` on; return how many bytes there were."""
+        filled = 0
+        while filled < len(view):
+            try:
+                count = os.preadv(self._descriptor, [view[filled:]], offset + filled)
+            except OSError as error:
+                raise LocalFileError(f"cannot read '{self.part}': {reason(error)}") from error
+            if count == 0:
+                break
+            filled += count
+        return filled
+
     def truncate(self, length: int) -> None:
         """Drop what was written from `length` on; the next `write` continues there."""
         try:

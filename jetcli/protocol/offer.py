@@ -31,29 +31,64 @@ def cipher_for(abilities: Abilities) -> Cipher:
 
 
 def file_offer(
-    name: str, description: FileDescription, transport: Transport, cipher: Cipher, envelope: Envelope
+    name: str,
+    description: FileDescription,
+    transport: Transport,
+    cipher: Cipher,
+    envelope: Envelope,
+    *,
+    transfer: str | None = None,
+    prove: bool = False,
 ) -> Content:
     """Return the content that offers a file in the shape that every known client accepts.
 
     `name` is the content's; `security@name` repeats it, and the cipher's URI goes without `:0` (Conversations).
+    `transfer` names the first session of a transfer that the offer continues, and `prove` asks for a proof of what
+    the receiver holds; both only towards a jet.
     """
     security = Security(name, cipher.value, NS_OMEMO, envelope)
-    return Content("initiator", name, "initiator", description, transport, security)
+    return Content("initiator", name, "initiator", description, transport, security, transfer, prove)
 
 
-def acceptance(offer: Content, transport: Transport) -> Content:
-    """Return the content that accepts `offer`: clients need description, transport and `senders` repeated."""
+def file_request(
+    name: str,
+    description: FileDescription,
+    transport: Transport,
+    cipher: Cipher,
+    envelope: Envelope,
+    *,
+    transfer: str | None = None,
+) -> Content:
+    """Return the content that requests a file, or the rest of one, under a secret of ours (XEP-0391 section 4.2)."""
+    security = Security(name, cipher.value, NS_OMEMO, envelope)
+    return Content("initiator", name, "responder", description, transport, security, transfer)
+
+
+def acceptance(
+    offer: Content, transport: Transport, *, agreed: Range | None = None, prove: bool = False, size: int | None = None
+) -> Content:
+    """Return the content that accepts `offer`: clients need description, transport and `senders` repeated.
+
+    `agreed` is where the stream begins, where that is not the beginning; `prove` demands a proof of what lies before.
+    `size` tells the size to who requested a file without knowing it.
+    """
     description = offer.description
     assert description is not None, "a judged offer describes its file"
     repeated = FileDescription(
         name=description.name,
-        size=description.size,
+        size=description.size if size is None else size,
         media_type=description.media_type,
         desc=description.desc,
-        range=Range() if description.range is not None else None,
+        range=agreed or (Range() if description.range is not None else None),
         hash_used=description.hash_used,
     )
-    return Content(offer.creator, offer.name, "initiator", repeated, transport)
+    senders = "responder" if is_request(offer) else "initiator"
+    return Content(offer.creator, offer.name, senders, repeated, transport, transfer=offer.transfer, prove=prove)
+
+
+def is_request(content: Content) -> bool:
+    """Say whether a session-initiate asks for a file instead of offering one (XEP-0234 section 7)."""
+    return content.senders == "responder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +111,22 @@ class JudgedOffer:
         return self.file.hash_used is not None
 
 
-def judge(content: Content, sender: str) -> JudgedOffer:
-    """Check the offer of `sender` (bare JID) and return its parts.
+#: What `senders` may say; without the attribute it is the initiator who sends.
+_SENDERS = {None, "initiator", "both", "responder"}
+
+
+def judge(content: Content, sender: str, *, request: bool = False) -> JudgedOffer:
+    """Check the offer, or the `request`, of `sender` (bare JID) and return its parts.
 
     Raises RemoteProtocolError where a part is missing or wrong, TrustError where it is not encrypted in a way that jet
     can use (XEP-0391 section 7: never fall back to plaintext), UnsupportedError for a transport that jet does not know.
     """
     file = content.description
-    if file is None or content.senders not in {None, "initiator", "both"}:
+    if file is None or is_request(content) is not request or content.senders not in _SENDERS:
         raise RemoteProtocolError("the peer offered something that is no file", condition="unsupported-applications")
     offered = f"{shown(sender)} offered '{shown(file.name or '')}'"
     cipher, envelope = _security(content, offered)
-    size = offered_size(file, may_be_unknown=cipher is Cipher.CHUNKED)
+    size = offered_size(file, may_be_unknown=request or cipher is Cipher.CHUNKED)
     if content.transport is None:
         raise RemoteProtocolError("the offer has no transport", condition="bad-request")
     if isinstance(content.transport, UnknownTransport):

@@ -117,13 +117,15 @@ def abilities(features: AbstractSet[str], client_name: str | None) -> Abilities:
     )
 
 
-#: What every jet advertises; one that only sends leaves out what says that it receives files.
+#: What every jet advertises; one that only sends leaves out what says that it receives files. All of them answer who
+#: continues a transfer that they know.
 SENDING = (
     NS_JINGLE,
     NS_SOCKS5_TRANSPORT,
     NS_INBAND_TRANSPORT,
     NS_INBAND,
     NS_BYTESTREAMS,
+    NS_RESUME,
 )
 RECEIVING = (
     *SENDING,

@@ -52,3 +52,17 @@ def span(wanted: Range | None, size: int) -> range:
             condition="failed-application",
         )
     return range(wanted.offset, stop)
+
+
+def rest_of(wanted: Range | None, size: int) -> Range:
+    """Return the part of a `size`-byte file that is still to be sent, where the peer names a range to its end.
+
+    Raises RemoteProtocolError as `span` does, and where the peer wants less than the rest.
+    """
+    asked = span(wanted, size)
+    if asked.stop != size:
+        raise RemoteProtocolError(
+            f"the range ends at {asked.stop} of {size} bytes, where all that is missing was to be named",
+            condition="failed-application",
+        )
+    return Range(asked.start)

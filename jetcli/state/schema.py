@@ -17,10 +17,11 @@ CREATE TABLE key_values (
     key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE transfers (
-    id TEXT PRIMARY KEY, direction TEXT NOT NULL, first_sid TEXT NOT NULL, peer TEXT NOT NULL, device_key BLOB,
-    name TEXT NOT NULL, size INTEGER, date TEXT, media_type TEXT, path TEXT NOT NULL, final_name TEXT, source TEXT,
-    part TEXT, part_inode TEXT, verified INTEGER NOT NULL, synced INTEGER NOT NULL, boot_id TEXT NOT NULL,
-    chunked INTEGER NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL
+    id TEXT PRIMARY KEY, direction TEXT NOT NULL, first_sid TEXT NOT NULL, peer TEXT NOT NULL,
+    device_keys BLOB NOT NULL, name TEXT NOT NULL, size INTEGER, date TEXT, media_type TEXT, path TEXT NOT NULL,
+    final_name TEXT, on_exist TEXT, source TEXT, part TEXT, part_inode TEXT, verified INTEGER NOT NULL,
+    synced INTEGER NOT NULL, boot_id TEXT NOT NULL, chunked INTEGER NOT NULL, state TEXT NOT NULL,
+    created REAL NOT NULL, updated REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX transfers_by_session ON transfers (first_sid);
 CREATE TABLE trust (

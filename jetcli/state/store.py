@@ -100,6 +100,19 @@ class Store:
             return self._connection.execute(sql, values).rowcount
 
     @contextlib.contextmanager
+    def hasty(self) -> Iterator[None]:
+        """Let statements inside be kept without waiting for the disk: a power cut may undo them, and nothing else.
+
+        What was kept before stays in order. Not for use inside a transaction.
+        """
+        with self._lock, _told(self.path):
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            try:
+                yield
+            finally:
+                self._connection.execute("PRAGMA synchronous = FULL")
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Make all statements inside one change: kept when the block is left, undone when it raises.
 
@@ -219,6 +232,11 @@ class KeyValues:
             return str(value)
         return None
 
+    def names(self, prefix: str) -> list[str]:
+        """Return every key that starts with `prefix`, without what an open transaction has gathered."""
+        rows = self._store.rows("SELECT key FROM key_values WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+        return [str(name) for (name,) in rows]
+
     def store(self, key: str, json_text: str) -> None:
         """Keep `json_text` under `key`, at once or when the open transaction commits."""
         self._write({key: json_text})
@@ -232,11 +250,6 @@ class KeyValues:
         """Gather what is written inside and keep all of it when the block is left; an exception drops it.
 
         Awaiting inside is fine: the database is locked only while it commits. Reads inside see what was gathered.
-    def names(self, prefix: str) -> list[str]:
-        """Return every key that starts with `prefix`, without what an open transaction has gathered."""
-        rows = self._store.rows("SELECT key FROM key_values WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
-        return [str(name) for (name,) in rows]
-
         """
         if self._pending is not None:
             raise RuntimeError("a key-value transaction is open already")

@@ -19,6 +19,9 @@ Direction = Literal["send", "receive"]
 _ID_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 _ID_LENGTH = 4
 
+#: Bytes of an identity key.
+KEY_SIZE = 32
+
 
 class TransferState(StrEnum):
     """How far a transfer has come."""
@@ -44,18 +47,19 @@ class RecordedIdentity(NamedTuple):
 class TransferRecord:
     """One transfer. `first_sid` is the sid of its first session, by which the peer knows it; `id` is ours alone.
 
-    `peer` is a bare JID and `device_key` the identity key of its device. `name`, `size`, `date` and `media_type` are
-    those of the first offer. `path` is absolute: the source file, or the directory that receives. `final_name` is the
-    local name where the user chose one. `part` is a file name inside `path`. `verified` counts the bytes from the start
-    that are authenticated and written (a receiver) or confirmed (a sender), `synced` those of them that had reached the
-    disk, both during boot `boot_id`. `created` and `updated` are wall-clock seconds.
+    `peer` is a bare JID and `device_keys` the identity keys of its devices that the transfer belongs to, one after the
+    other, 32 bytes each. `name`, `size`, `date` and `media_type` are those of the first offer. `path` is absolute: the
+    source file, or the directory that receives. `final_name` is the local name there, and `on_exist` what becomes of it
+    where it is taken. `part` is a file name inside `path`. `verified` counts the bytes from the start that are
+    authenticated and written (a receiver) or confirmed (a sender), `synced` those of them that had reached the disk,
+    both during boot `boot_id`. `created` and `updated` are wall-clock seconds.
     """
 
     id: str
     direction: Direction
     first_sid: str
     peer: str
-    device_key: bytes | None
+    device_keys: bytes
     name: str
     size: int | None
     date: str | None
@@ -65,6 +69,7 @@ class TransferRecord:
     created: float
     updated: float
     final_name: str | None = None
+    on_exist: str | None = None
     source: RecordedIdentity | None = None
     part: str | None = None
     part_inode: int | None = None
@@ -72,6 +77,11 @@ class TransferRecord:
     synced: int = 0
     boot_id: str = ""
     state: TransferState = TransferState.OFFERED
+
+    def knows(self, device_key: bytes) -> bool:
+        """Say whether the device with this identity key takes part in the transfer."""
+        keys = self.device_keys
+        return device_key in {keys[at : at + KEY_SIZE] for at in range(0, len(keys), KEY_SIZE)}
 
     def held(self, boot_id: str) -> int:
         """Return how many bytes from the start the part must hold now that the machine runs under `boot_id`.
@@ -124,6 +134,23 @@ class Transfers:
         if not 0 <= synced <= verified:
             raise ValueError(f"{synced} bytes synced of {verified} verified")
         self._update(transfer_id, {"verified": verified, "synced": synced, "boot_id": boot_id, "updated": now})
+
+    def written(self, transfer_id: str, *, verified: int) -> None:
+        """Record that `verified` bytes are authenticated and written, as far as this boot goes.
+
+        It costs no wait for the disk: a power cut takes the note away together with what it speaks of.
+        """
+        with self._store.hasty():
+            self._update(transfer_id, {"verified": verified})
+
+    def source_is(self, transfer_id: str, source: RecordedIdentity) -> None:
+        """Record the source as it is now, after its bytes have been proven to be the same."""
+        self._update(transfer_id, {"source": json.dumps(source)})
+
+    def part_is(self, transfer_id: str, *, inode: int, verified: int, synced: int, boot_id: str) -> None:
+        """Record the part as it was found: which file it is, and how much of it counts."""
+        found = {"part_inode": str(inode), "verified": verified, "synced": synced, "boot_id": boot_id}
+        self._update(transfer_id, found)
 
     def finish(self, transfer_id: str, state: TransferState, now: float) -> None:
         """Record that the transfer has come to `state`; raises UsageError where there is no such transfer."""

@@ -19,6 +19,7 @@ from jetcli.errors import JetError
 from jetcli.protocol.effects import Limits
 from jetcli.protocol.fingerprint import fingerprint
 from jetcli.protocol.model import Device
+from jetcli.protocol.offer import is_request
 from jetcli.protocol.quirks import RECEIVING, SENDING, quirks_of
 from jetcli.state.config import Account
 from jetcli.state.locks import account_lock
@@ -28,6 +29,7 @@ from jetcli.state.transfers import Transfers
 from jetcli.state.trust import TrustBook, TrustPolicy
 from jetcli.transfer.events import Connected, Detail, Listener, NewDevice, Phase
 from jetcli.transfer.options import Network
+from jetcli.transfer.ownership import Ownership
 from jetcli.xmpp import socks5
 from jetcli.xmpp.account import AccountSettings
 from jetcli.xmpp.addresses import networks_on_link, own_addresses
@@ -53,9 +55,9 @@ class Credentials:
     directory: Path
     password: str = field(repr=False)
     trust: TrustPolicy = "btbv"
+    fingerprints: tuple[bytes, ...] = ()
 
     def settings(self, scram_used: bool) -> AccountSettings:
-    fingerprints: tuple[bytes, ...] = ()
         """Return how to log in; PLAIN is out of the question once SCRAM was used."""
         account = self.account
         return AccountSettings(
@@ -94,7 +96,9 @@ class Online:
     jingle: JingleService
     inband: InbandService
 
-    def __init__(self, credentials: Credentials, network: Network, store: Store, emit: Listener) -> None:
+    def __init__(
+        self, credentials: Credentials, network: Network, store: Store, emit: Listener, *, command: str
+    ) -> None:
         self.emit = emit
         self.network = network
         self.transfers = Transfers(store)
@@ -103,7 +107,9 @@ class Online:
         self.trust = TrustBook(store, credentials.trust, credentials.fingerprints)
         self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="jet-stream")
         self.bare_jid = credentials.account.jid
-        self.on_offer: Callable[[Negotiation], None] | None = None
+        self.ownership = Ownership(credentials.directory, command)
+        self._on_offer: Callable[[Negotiation], None] | None = None
+        self._on_continued: Callable[[Negotiation], None] | None = None
         #: Resolves to the reason when the connection is gone for good.
         self.lost: asyncio.Future[JetError] = asyncio.get_running_loop().create_future()
         self._store = store
@@ -120,7 +126,7 @@ class Online:
         Raises AuthError, NetworkError, SetupError, UnsupportedError and UnavailableError.
         """
         store = Store.open(credentials.directory)
-        self = cls(credentials, network, store, emit)
+        self = cls(credentials, network, store, emit, command=command)
         self._stack.callback(store.close)
         self._stack.callback(self.pool.shutdown)
         try:
@@ -144,7 +150,8 @@ class Online:
                 inband=self.inband,
                 terms_of=self.terms,
                 told=lambda text: self.emit(Detail(text)),
-                on_offer=self._offered if receiving else None,
+                on_offer=self._offered,
+                receives=receiving,
             )
 
         self.connection = await Connection.open(
@@ -194,17 +201,28 @@ class Online:
         return self.omemo.own_device
 
     def listen(self, on_offer: Callable[[Negotiation], None]) -> None:
-        """Hand every offer to `on_offer` from now on, first those that came before anyone listened."""
-        self.on_offer = on_offer
+        """Hand every new offer to `on_offer` from now on, first those that came before anyone listened."""
+        self._on_offer = on_offer
+        self._hand_out()
+
+    def answer(self, on_continued: Callable[[Negotiation], None]) -> None:
+        """Hand every session that continues or requests a file to `on_continued`, first those that came before."""
+        self._on_continued = on_continued
+        self._hand_out()
+
+    def _hand_out(self) -> None:
         early, self._early = self._early, []
         for negotiation in early:
-            on_offer(negotiation)
+            self._offered(negotiation)
 
     def _offered(self, negotiation: Negotiation) -> None:
-        if self.on_offer is None:
+        content = negotiation.session.offer
+        continued = content.transfer is not None or is_request(content)
+        handler = self._on_continued if continued else self._on_offer
+        if handler is None:
             self._early.append(negotiation)
         else:
-            self.on_offer(negotiation)
+            handler(negotiation)
 
     def _new_device(self, device: Device) -> None:
         self.emit(NewDevice(device.jid, device.device_id, fingerprint(device.identity_key), device.trusted))

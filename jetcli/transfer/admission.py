@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from jetcli.errors import DeclinedError, RemoteProtocolError, TrustError
+from jetcli.errors import DeclinedError, NotResumableError, RemoteProtocolError, TrustError
 from jetcli.files.sink import check_space
-from jetcli.protocol.model import Cipher, OpenedEnvelope, TransportSecret, Trust
+from jetcli.protocol.model import SOURCE_CHANGED, Cipher, OpenedEnvelope, TransportSecret, Trust
 from jetcli.protocol.offer import JudgedOffer, judge
 from jetcli.protocol.policy import GCM_LIMIT, local_name, shown, shown_size
+from jetcli.state.transfers import TransferRecord
 from jetcli.transfer.account import Online
 from jetcli.transfer.options import ReceiveOptions
 from jetcli.xmpp.negotiation import Negotiation
@@ -76,6 +77,32 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
     _refuse_replay(online, opened)
     _refuse_downgrade(online, opened, offer.cipher, bare_jid)
     return Admitted(offer, directory, name, offer.size, secret, opened)
+
+
+async def admit_continuation(
+    online: Online, record: TransferRecord, negotiation: Negotiation, *, request: bool
+) -> tuple[JudgedOffer, TransportSecret]:
+    """Judge an offer, or a `request`, to continue the transfer of `record`, whose peer it came from.
+
+    Only the devices that the transfer began with may continue it. Raises RemoteProtocolError (shape), TrustError
+    (encryption, device), NotResumableError (another size, or a cipher under which nothing can be continued).
+    """
+    peer = negotiation.session.peer
+    offer = judge(negotiation.session.offer, peer.partition("/")[0], request=request)
+    name = shown(record.name)
+    if offer.cipher is not Cipher.CHUNKED or not record.chunked:
+        raise NotResumableError(f"'{name}' cannot be continued under this cipher")
+    if offer.size != record.size:
+        raise NotResumableError(f"'{name}' has another size than when it began", application=SOURCE_CHANGED)
+    opened = await online.omemo.open(offer.envelope, peer)
+    if not record.knows(opened.device.identity_key):
+        raise TrustError(f"{shown(peer)} wants to continue '{name}' from another device than it began with; refused")
+    try:
+        secret = opened.secret(offer.cipher)
+    except ValueError as error:
+        raise RemoteProtocolError(f"the offer's envelope does not fit its cipher: {error}") from None
+    _refuse_replay(online, opened)
+    return offer, secret
 
 
 def _place(options: ReceiveOptions, offer: JudgedOffer) -> tuple[Path, str]:

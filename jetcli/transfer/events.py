@@ -147,6 +147,20 @@ class Detail:
     id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A transfer broke and goes on by itself: the `attempt`-th try begins in `retry_in` seconds.
+
+    `cause` is why it broke; a receiver waits for the sender to come back.
+    """
+
+    id: str
+    direction: Direction
+    cause: JetError
+    attempt: int
+    retry_in: float
+
+
 Event = (
     Connected
     | Phase
@@ -160,6 +174,7 @@ Event = (
     | FileDone
     | FileFailed
     | Warned
+    | Waiting
     | Detail
 )
 

@@ -16,13 +16,16 @@ from pathlib import Path
 from jetcli.errors import IntegrityError, InterruptedTransferError, JetError
 from jetcli.files.sink import Sink
 from jetcli.protocol.checksum import proves
+from jetcli.protocol.effects import Ended
 from jetcli.protocol.model import Cipher, Content, PathKind, Ping, Range, Received, TransportSecret
 from jetcli.protocol.policy import shown
 from jetcli.protocol.transcript import Transcript
 from jetcli.transfer.account import Online
-from jetcli.transfer.events import FileDone, FileFailed, Listener, PathChosen, Phase, Progress, Verification, Warned
+from jetcli.transfer.events import FileDone, Listener, PathChosen, Phase, Progress, Verification, Warned
 from jetcli.transfer.journal import Journal
-from jetcli.transfer.outcome import failure_of, last_word, reason_for
+from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, last_word, reason_for
+from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.proving import show_prefix
 from jetcli.transfer.pump import Counter, pump
 from jetcli.transfer.stream import ReceivedStream, receive_stream
 from jetcli.xmpp.channel import Channel
@@ -33,8 +36,20 @@ CHECKSUM_S = 5.0
 #: How often a receiver that is publishing says that it is alive.
 ALIVE_S = 15.0
 
-#: Accepts or requests, and returns the content of the session-initiate once the session is active.
-Begin = Callable[[], Awaitable[Content]]
+#: How often a worker notes how far it is: what lies in the part behind the last note is sent again after a kill.
+NOTE_SIZE = 8 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An active session: the content of its session-initiate, and whether the sender wants proof of what we hold."""
+
+    offer: Content
+    prove: bool = False
+
+
+#: Accepts or requests, and returns once the session is active.
+Begin = Callable[[], Awaitable[Begun]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,7 @@ class Expected:
     secret: TransportSecret = field(repr=False)
     checksum: bool = False
     keep_partial: bool = False
+    continued: bool = False
 
     @property
     def between_jets(self) -> bool:
@@ -68,6 +84,7 @@ class Incoming:
         expected: Expected,
         sink: Sink,
         journal: Journal,
+        mailbox: Mailbox,
     ) -> None:
         self._online = online
         self._emit = emit
@@ -75,28 +92,38 @@ class Incoming:
         self._expected = expected
         self._sink = sink
         self._journal = journal
+        self._mailbox = mailbox
+        self._noted = sink.position
+        self._unsound = False
         self._peer = negotiation.session.peer
         self._offset = sink.position
         self._flowing = False
         self._started = time.monotonic()
 
-    async def run(self, begin: Begin) -> FileDone | FileFailed:
-        """Begin the session, receive and publish; a failure is told and returned, and the part kept where it may be."""
+    async def run(self, begin: Begin) -> Outcome:
+        """Begin the session, receive and publish; a failure is returned, and the part kept where it may be."""
+        self._mailbox.current = self._negotiation
         try:
             return await self._receive(await begin())
         except JetError as error:
             return self._failed(error)
         except SessionEnded as ended:
-            return self._failed(
-                failure_of(ended.end, shown(self._peer), shown(self._expected.name), flowing=self._flowing)
-            )
+            failure = failure_of(ended.end, shown(self._peer), shown(self._expected.name), flowing=self._flowing)
+            return self._failed(failure, ended.end)
         except BaseException:
             self._leave(keep=self._resumable)
             raise
+        finally:
+            self._mailbox.abandon = lambda: None
 
-    async def _receive(self, offer: Content) -> FileDone:
+    async def _receive(self, begun: Begun) -> FileDone:
+        if begun.prove:
+            self._emit(Phase("comparing what both sides hold", self._expected.id))
+            secret = self._expected.secret
+            await show_prefix(self._online, self._negotiation, secret, self._sink, self._offset)
         self._emit(Phase("looking for a way", self._expected.id))
         channel = await self._negotiation.channel
+        self._mailbox.abandon = channel.abort
         path = self._negotiation.path
         assert path is not None, "a channel has a path"
         self._emit(PathChosen(self._expected.id, "receive", path, self._negotiation.relay))
@@ -105,7 +132,7 @@ class Incoming:
         self._journal.active()
         self._sink.sync_in_background(lambda synced: self._journal.synced(self._sink.position, synced))
         try:
-            received = await self._pump(channel, path, offer)
+            received = await self._pump(channel, path, begun.offer)
             verified = await self._check(received)
             published = await self._publish()
             self._journal.done()
@@ -128,6 +155,10 @@ class Incoming:
             loop.call_soon_threadsafe(self._negotiation.terminate, "success")
 
         def work(counter: Counter, stop: threading.Event) -> ReceivedStream:
+            def progress(position: int) -> None:
+                counter.set(position)
+                self._note(position)
+
             return receive_stream(
                 channel,
                 self._sink,
@@ -136,7 +167,7 @@ class Incoming:
                 transcript=transcript,
                 size=expected.size,
                 offset=self._offset,
-                progress=counter.set,
+                progress=progress,
                 stop=stop,
                 hasher=expected.checksum,
                 tail_stalled=tail_stalled if held_back else None,
@@ -154,6 +185,12 @@ class Incoming:
         transcript = Transcript.of(offer, sid=session.sid, initiator=initiator, responder=responder, agreed=agreed)
         return transcript.digest()
 
+    def _note(self, position: int) -> None:
+        """Note how far the part is, now and then; called by the worker."""
+        if self._expected.between_jets and position - self._noted >= NOTE_SIZE:
+            self._noted = position
+            self._journal.written(position)
+
     def _progress(self, position: int) -> None:
         self._emit(Progress(self._expected.id, "receive", position, self._expected.size, self._offset))
 
@@ -169,6 +206,7 @@ class Incoming:
         self._emit(Phase("waiting for the checksum", self._expected.id))
         await asyncio.wait({self._negotiation.checksum}, timeout=CHECKSUM_S)
         hashes = self._negotiation.checksum.result().hashes if self._negotiation.checksum.done() else ()
+        self._unsound = True
         agrees = proves(hashes, sha256=received.sha256, wire_sha256=received.wire_sha256)
         name = shown(self._expected.name)
         if agrees is False:
@@ -183,7 +221,7 @@ class Incoming:
     async def _publish(self) -> Path:
         """Publish the verified file, telling the peer now and then that we are alive."""
         loop = asyncio.get_running_loop()
-        publishing = loop.run_in_executor(self._online.pool, self._sink.publish, _mtime(self._expected.date))
+        publishing = loop.run_in_executor(self._online.pool, self._sink.publish, believed_time(self._expected.date))
         while not publishing.done():
             await asyncio.wait({publishing}, timeout=ALIVE_S)
             if not publishing.done():
@@ -199,19 +237,19 @@ class Incoming:
         self._emit(done)
         return done
 
-    def _failed(self, error: JetError) -> FileFailed:
-        keep = self._resumable and self._sink.position > 0
+    def _failed(self, error: JetError, end: Ended | None = None) -> Broken:
+        # What a promised checksum contradicts is of no use, although each of its chunks was what the sender sent.
+        contradicted = self._unsound and isinstance(error, IntegrityError)
+        moved = self._sink.position > self._offset
+        keep = self._resumable and not contradicted
         self._leave(keep=keep)
-        reason = reason_for(error)
-        self._negotiation.terminate(reason.condition, reason.text)
-        failed = FileFailed(self._expected.id, "receive", self._expected.name, error, keep)
-        self._emit(failed)
-        return failed
+        self._negotiation.end_for(reason_for(error))
+        return Broken(error, kept=keep, transient=keep and is_transient(error, end), moved=moved)
 
     @property
     def _resumable(self) -> bool:
         """Whether what is in the part is verified, so that another session may build on it."""
-        return self._expected.between_jets and (self._flowing or self._offset > 0)
+        return self._expected.between_jets and (self._flowing or self._expected.continued)
 
     def _leave(self, *, keep: bool) -> None:
         """Keep the verified bytes for another session, or remove the part."""
@@ -224,7 +262,7 @@ class Incoming:
         self._journal.failed(kept=keep)
 
 
-def _mtime(date: str | None) -> float | None:
+def believed_time(date: str | None) -> float | None:
     """Return the time that a `<date/>` means (XEP-0082), or None where it means none."""
     if date is None:
         return None

@@ -3,6 +3,7 @@
 import functools
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,19 +33,24 @@ class Journal:
         file: FileDescription,
         path: Path,
         chunked: bool,
-        device: Device | None = None,
+        devices: Iterable[Device],
         source: Source | None = None,
         part: str | None = None,
         part_inode: int | None = None,
+        final_name: str | None = None,
+        on_exist: str | None = None,
     ) -> "Journal":
-        """Write the first record; `peer` is a bare JID, `path` the source file or the directory that receives."""
+        """Write the first record; `peer` is a bare JID, `path` the source file or the directory that receives.
+
+        `devices` are the peer's that the secret was sealed for, or the one that sealed it.
+        """
         now = time.time()
         record = TransferRecord(
             id=transfer_id,
             direction=direction,
             first_sid=sid,
             peer=peer,
-            device_key=device.identity_key if device else None,
+            device_keys=b"".join(device.identity_key for device in devices),
             name=file.name or "",
             size=file.size,
             date=file.date,
@@ -53,10 +59,12 @@ class Journal:
             chunked=chunked,
             created=now,
             updated=now,
-            source=_recorded(source.identity) if source else None,
+            source=recorded(source.identity) if source else None,
             part=part,
             part_inode=part_inode,
-            boot_id=_this_boot(),
+            final_name=final_name,
+            on_exist=on_exist,
+            boot_id=this_boot(),
         )
         transfers.begin(record)
         return cls(transfers, transfer_id)
@@ -64,7 +72,19 @@ class Journal:
     def synced(self, verified: int, synced: int) -> None:
         """Record how far the part is verified, and how far it is on the disk; any thread may call it."""
         now = time.time()
-        self.transfers.progress(self.id, verified=max(verified, synced), synced=synced, boot_id=_this_boot(), now=now)
+        self.transfers.progress(self.id, verified=max(verified, synced), synced=synced, boot_id=this_boot(), now=now)
+
+    def found(self, inode: int, verified: int, synced: int) -> None:
+        """Record the part as it was found by another process than the one that began it."""
+        self.transfers.part_is(self.id, inode=inode, verified=verified, synced=synced, boot_id=this_boot())
+
+    def written(self, verified: int) -> None:
+        """Record how far the part is verified, without waiting for the disk; any thread may call it."""
+        self.transfers.written(self.id, verified=verified)
+
+    def source_is(self, source: Source) -> None:
+        """Record the source as it is now, after its beginning was proven to be the same."""
+        self.transfers.source_is(self.id, recorded(source.identity))
 
     def active(self) -> None:
         """Record that bytes move."""
@@ -83,11 +103,13 @@ class Journal:
 
 
 @functools.cache
-def _this_boot() -> str:
+def this_boot() -> str:
+    """Return which boot of the machine this is, or "" where that cannot be told."""
     return boot.boot_id() or ""
 
 
-def _recorded(identity: SourceIdentity) -> RecordedIdentity:
+def recorded(identity: SourceIdentity) -> RecordedIdentity:
+    """Return the identity of a source as its record keeps it."""
     return RecordedIdentity(identity.device, identity.inode, identity.size, identity.mtime_ns, identity.ctime_ns)
 
 

@@ -13,7 +13,7 @@ class Network:
     """How to reach peers. `loopback` lets 127.0.0.0/8 and ::1 be offered and dialled (tests and `jet try`).
 
     `listen` and `advertise` are for a port that is forwarded by hand: bind that port, and tell peers HOST:PORT.
-    Deadlines are seconds.
+    Deadlines are seconds. `retries` is how often a transfer that broke is tried again without progress.
     """
 
     path: PathPolicy = "auto"
@@ -23,6 +23,7 @@ class Network:
     acceptance_s: float = 600.0
     idle_s: float = 60.0
     candidates_s: float = 30.0
+    retries: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,15 @@ class ReceiveOptions:
     max_size: int | None = None
     allow_hidden: bool = False
     keep_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Where a resumed file goes, in place of what its record says.
+
+    `adopt` takes whatever regular file is in the place of the part, as after a copy to another disk.
+    """
+
+    output: Path | None = None
+    on_exist: OnExist | None = None
+    adopt: bool = False

@@ -4,6 +4,7 @@ The two directions are kept side by side because they must agree: what one jet s
 """
 
 import asyncio
+from dataclasses import dataclass
 
 from jetcli.errors import (
     DeclinedError,
@@ -19,8 +20,9 @@ from jetcli.errors import (
     UnsupportedError,
 )
 from jetcli.protocol.effects import Ended
-from jetcli.protocol.model import Reason
+from jetcli.protocol.model import SOURCE_CHANGED, UNKNOWN_TRANSFER, Reason
 from jetcli.protocol.policy import shown
+from jetcli.transfer.events import Direction, FileDone, FileFailed
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 
 #: After a broken connection the peer's own reason may still be on its way.
@@ -41,6 +43,55 @@ _JINGLE_CONDITIONS = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A stream that did not reach its end, or that did not come about.
+
+    `kept` says that it can be continued, `transient` that this is worth trying without asking anyone, and `moved`
+    that bytes came through this time.
+    """
+
+    error: JetError
+    kept: bool = False
+    transient: bool = False
+    moved: bool = False
+
+
+Outcome = FileDone | Broken
+
+
+def failed(broken: Broken, transfer_id: str, direction: Direction, name: str) -> FileFailed:
+    """Return what there is to tell of a transfer that broke for good, with the way to go on where there is one."""
+    error = broken.error
+    if broken.kept and not error.hint:
+        error.hint = f"jet resume {transfer_id}"
+    return FileFailed(transfer_id, direction, name, error, broken.kept)
+
+
+#: What a peer says that has lost the connection itself, or whose word crossed ours.
+_TRANSIENT_REASONS = frozenset({"connectivity-error", "failed-transport", "timeout", "gone", "alternative-session"})
+_TRANSIENT_REFUSALS = frozenset(
+    {
+        "conflict",
+        "gone",
+        "internal-server-error",
+        "item-not-found",
+        "recipient-unavailable",
+        "remote-server-not-found",
+        "remote-server-timeout",
+        "resource-constraint",
+        "service-unavailable",
+    }
+)
+
+
+def is_transient(error: JetError, end: Ended | None) -> bool:
+    """Say whether a failure is one of the line rather than someone's decision."""
+    if end is not None and end.by_peer:
+        return end.refusal in _TRANSIENT_REFUSALS or end.reason.condition in _TRANSIENT_REASONS
+    return isinstance(error, InterruptedTransferError | NetworkError | UnavailableError)
+
+
 def reason_for(error: JetError) -> Reason:
     """Return what the peer hears of a failure on our side; never a path or a detail of this machine."""
     match error:
@@ -50,6 +101,8 @@ def reason_for(error: JetError) -> Reason:
             return Reason("security-error", error.message)
         case RemoteProtocolError() if error.condition in _JINGLE_CONDITIONS:
             return Reason(error.condition, error.message)
+        case NotResumableError():
+            return Reason("failed-application", error.message, error.application)
         case UnsupportedError():
             return Reason("unsupported-transports")
         case LocalFileError():
@@ -72,6 +125,10 @@ def failure_of(end: Ended, peer: str, name: str, *, flowing: bool) -> JetError:
     told = f": {shown(end.reason.text)}" if end.reason.text else ""
     if end.reason.condition in {"decline", "busy"}:
         return DeclinedError(f"{peer} declined '{name}'{told}")
+    if end.reason.application == UNKNOWN_TRANSFER:
+        return NotResumableError(f"{peer} knows nothing of the transfer of '{name}' any more")
+    if end.reason.application == SOURCE_CHANGED:
+        return NotResumableError(f"'{name}' is not what it was when its transfer began; it has to start again")
     if end.reason.application == "file-not-available":
         return NotResumableError(f"{peer} has no file '{name}' for us")
     return _broken(end.reason, peer, name, told) if flowing else _refusal(end.reason, peer, name, told)

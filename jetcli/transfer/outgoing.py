@@ -9,16 +9,19 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from jetcli.errors import InterruptedTransferError, JetError
+from jetcli.errors import InterruptedTransferError, JetError, LocalFileError, NotResumableError
 from jetcli.files.source import Source
 from jetcli.protocol.checksum import checksum
+from jetcli.protocol.effects import Ended
 from jetcli.protocol.model import Cipher, Content, PathKind, Range, TransportSecret
 from jetcli.protocol.policy import shown
 from jetcli.protocol.transcript import Transcript
 from jetcli.transfer.account import Online
-from jetcli.transfer.events import Direction, FileDone, FileFailed, Listener, PathChosen, Phase, Progress
+from jetcli.transfer.events import Direction, FileDone, Listener, PathChosen, Phase, Progress
 from jetcli.transfer.journal import Journal
-from jetcli.transfer.outcome import failure_of, last_word, reason_for
+from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, last_word, reason_for
+from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.proving import demand_prefix
 from jetcli.transfer.pump import Counter, pump
 from jetcli.transfer.stream import SentStream, send_stream
 from jetcli.xmpp.channel import Channel
@@ -30,19 +33,24 @@ _DRAIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An active session: the content of its session-initiate, its secret, and the range that was agreed on."""
+    """An active session: the content of its session-initiate, its secret, and the range that was agreed on.
+
+    `prove` says that the receiver was asked to prove what it holds before the range.
+    """
 
     negotiation: Negotiation
     offer: Content
     secret: TransportSecret = field(repr=False)
     agreed: Range = field(default_factory=Range)
+    prove: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
     """What goes out, under which cipher; with `checksum` a digest of the whole file is announced afterwards.
 
-    `written_back` is how many bytes the receiver's client sends against the stream.
+    `written_back` is how many bytes the receiver's client sends against the stream, and `continued` says that it holds
+    something from an earlier session.
     """
 
     id: str
@@ -50,6 +58,7 @@ class Outbound:
     cipher: Cipher
     checksum: bool = False
     hex_checksum: bool = False
+    continued: bool = False
     written_back: int = 0
 
     @property
@@ -65,37 +74,48 @@ Begin = Callable[[], Awaitable[Begun]]
 class Outgoing:
     """One stream out of one source, to `peer` (full JID)."""
 
-    def __init__(self, online: Online, emit: Listener, peer: str, outbound: Outbound) -> None:
+    def __init__(self, online: Online, emit: Listener, peer: str, outbound: Outbound, mailbox: Mailbox) -> None:
         self._online = online
         self._emit = emit
         self._out = outbound
         self._name = shown(outbound.source.name)
         self._peer = peer
+        self._mailbox = mailbox
         self._negotiation: Negotiation | None = None
+        self._position = self._offset = 0
         self._flowing = False
         self._started = time.monotonic()
         #: Set by `begin` once there is something to record.
         self.journal: Journal | None = None
 
-    async def run(self, begin: Begin) -> FileDone | FileFailed:
-        """Begin the session, send, and wait for the confirmation; a failure is told and returned."""
+    async def run(self, begin: Begin) -> Outcome:
+        """Begin the session, send, and wait for the confirmation; a failure is returned and not told."""
         try:
             sent = await self._send(await begin())
         except JetError as error:
             return self._failed(error)
         except SessionEnded as ended:
-            return self._failed(failure_of(ended.end, shown(self._peer), self._name, flowing=self._flowing))
+            failure = failure_of(ended.end, shown(self._peer), self._name, flowing=self._flowing)
+            return self._failed(failure, ended.end)
         except BaseException:
             self._record_failure(kept=self._resumable)
             raise
+        finally:
+            self._mailbox.abandon = lambda: None
         if self.journal:
             self.journal.done()
         return self._done(sent)
 
     async def _send(self, begun: Begun) -> SentStream:
-        negotiation = self._negotiation = begun.negotiation
+        negotiation = self._negotiation = self._mailbox.current = begun.negotiation
+        self._offset = self._position = begun.agreed.offset
+        if self._out.continued and begun.agreed.offset == self._out.source.size:
+            return await self._nothing_missing(negotiation)
+        if begun.prove:
+            await self._prove(begun)
         self._emit(Phase("looking for a way", self._out.id))
         channel = await negotiation.channel
+        self._mailbox.abandon = channel.abort
         assert negotiation.path is not None, "a channel has a path"
         self._emit(PathChosen(self._out.id, SEND, negotiation.path, negotiation.relay))
         self._flowing = True
@@ -111,6 +131,23 @@ class Outgoing:
             raise
         finally:
             channel.close()
+
+    async def _prove(self, begun: Begun) -> None:
+        """Let the receiver prove that it holds the beginning of our source, and vouch for the source from now on."""
+        self._emit(Phase("comparing what both sides hold", self._out.id))
+        source = self._out.source
+        await demand_prefix(self._online, begun.negotiation, begun.secret, source, begun.agreed.offset)
+        if self.journal:
+            self.journal.source_is(source)
+
+    async def _nothing_missing(self, negotiation: Negotiation) -> SentStream:
+        """End a session that found the receiver with the whole file: no byte is sent."""
+        if not negotiation.session.initiator:
+            negotiation.terminate("success")
+        end = await asyncio.shield(negotiation.ended)
+        if end.error is not None or end.reason.condition != "success":
+            raise SessionEnded(end)
+        return SentStream(0, None)
 
     async def _pump(self, channel: Channel, begun: Begun) -> SentStream:
         out, agreed = self._out, begun.agreed
@@ -133,6 +170,7 @@ class Outgoing:
             )
 
         def progress(position: int) -> None:
+            self._position = position
             self._emit(Progress(out.id, SEND, position, out.source.size, agreed.offset))
 
         ended = begun.negotiation.ended
@@ -171,7 +209,7 @@ class Outgoing:
             SEND,
             self._out.source.name,
             None,
-            sent.length,
+            self._offset + sent.length,
             time.monotonic() - self._started,
             "chunks" if self._out.between_jets else "tag",
             sent.sha256.hex() if sent.sha256 else None,
@@ -179,19 +217,17 @@ class Outgoing:
         self._emit(done)
         return done
 
-    def _failed(self, error: JetError) -> FileFailed:
+    def _failed(self, error: JetError, end: Ended | None = None) -> Broken:
         if self._negotiation:
-            reason = reason_for(error)
-            self._negotiation.terminate(reason.condition, reason.text)
-        resumable = self._resumable and isinstance(error, InterruptedTransferError)
-        self._record_failure(kept=resumable)
-        failed = FileFailed(self._out.id, SEND, self._out.source.name, error, resumable)
-        self._emit(failed)
-        return failed
+            self._negotiation.end_for(reason_for(error))
+        kept = self._resumable and not isinstance(error, NotResumableError | LocalFileError)
+        self._record_failure(kept=kept)
+        moved = self._position > self._offset
+        return Broken(error, kept=kept, transient=kept and is_transient(error, end), moved=moved)
 
     @property
     def _resumable(self) -> bool:
-        return self._out.between_jets and self._flowing
+        return self._out.between_jets and (self._flowing or self._out.continued)
 
     def _record_failure(self, *, kept: bool) -> None:
         if self.journal:

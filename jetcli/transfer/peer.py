@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from jetcli.errors import JetError, UnavailableError, UnsupportedError, UsageError
+from jetcli.errors import JetError, NotResumableError, UnavailableError, UnsupportedError, UsageError
 from jetcli.protocol.model import Device, Trust
 from jetcli.protocol.policy import shown
 from jetcli.protocol.quirks import Abilities, abilities
@@ -56,7 +56,7 @@ async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
     if to == online.jid:
         raise UsageError("cannot send to this very client")
     bare_jid = to.partition("/")[0]
-    peers = await _answering(online, bare_jid, await _resources(online, to, wait_s))
+    peers = await _present(online, to, await _resources(online, to, wait_s))
     if not peers:
         raise UnavailableError(f"{shown(to)} is not online", hint=f"jet send --wait 1h FILE {shown(bare_jid)}")
     best = max(peers, key=lambda peer: peer.quality)
@@ -66,6 +66,23 @@ async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
             hint=f"jet caps {shown(bare_jid)}",
         )
     return best
+
+
+async def resuming_peers(online: Online, bare_jid: str, *, before: str | None) -> list[Peer]:
+    """Return the resources of `bare_jid` that can continue a transfer, the one that had it `before` first.
+
+    Raises UnavailableError where none is online, NotResumableError where those that are cannot.
+    """
+    known = (before,) if before else ()
+    seen = await _resources(online, bare_jid, 0.0) if online.discovery.shows_presence(bare_jid) else ()
+    peers = await _present(online, bare_jid, tuple(dict.fromkeys((*known, *seen))))
+    if not peers:
+        raise UnavailableError(f"{shown(bare_jid)} is not online")
+    able = [peer for peer in peers if peer.abilities.resumes]
+    if not able:
+        clients = ", ".join(sorted({shown(peer.client) or "its client" for peer in peers}))
+        raise NotResumableError(f"{shown(bare_jid)} cannot continue a transfer with {clients}")
+    return able
 
 
 async def _resources(online: Online, to: str, wait_s: float) -> tuple[str, ...]:
@@ -82,6 +99,19 @@ async def _resources(online: Online, to: str, wait_s: float) -> tuple[str, ...]:
     online.emit(Phase(f"looking for {shown(bare_jid)}"))
     await online.discovery.wait_for_presence(bare_jid, max(PRESENCE_S, wait_s))
     return tuple(r.jid for r in online.discovery.resources(bare_jid) if r.jid != online.jid)
+
+
+async def _present(online: Online, to: str, resources: tuple[str, ...]) -> list[Peer]:
+    """Ask `resources`, and those that show up meanwhile where none of them answers: they may all have been killed."""
+    bare_jid, _, resource = to.partition("/")
+    asked: set[str] = set()
+    peers: list[Peer] = []
+    while resources and not peers:
+        asked.update(resources)
+        peers = await _answering(online, bare_jid, resources)
+        seen = () if resource else online.discovery.resources(bare_jid)
+        resources = tuple(r.jid for r in seen if r.jid not in asked and r.jid != online.jid)
+    return peers
 
 
 async def _answering(online: Online, bare_jid: str, resources: tuple[str, ...]) -> list[Peer]:

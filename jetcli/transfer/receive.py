@@ -15,6 +15,7 @@ from jetcli.protocol.flood import DECLINE_BURST, DECLINES_PER_S, PeerBuckets
 from jetcli.protocol.policy import MAX_WAITING_OFFERS, MAX_WAITING_OFFERS_PER_PEER, shown
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import Admitted, admit, may_send, stranger
+from jetcli.transfer.collection import Collection
 from jetcli.transfer.events import (
     Accepted,
     Consent,
@@ -25,11 +26,15 @@ from jetcli.transfer.events import (
     Offered,
     OfferSeen,
     Phase,
+    Waiting,
 )
 from jetcli.transfer.journal import new_transfer_id
 from jetcli.transfer.options import ReceiveOptions
-from jetcli.transfer.outcome import reason_for
+from jetcli.transfer.outcome import Outcome, failed, reason_for
+from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.persistence import persist
 from jetcli.transfer.reception import Reception
+from jetcli.transfer.serve import Serving
 from jetcli.xmpp.negotiation import Negotiation
 
 #: Asks a person about one offer; several are asked one after the other.
@@ -47,12 +52,14 @@ async def receive_files(
     `senders` answer for the user. Cancelling ends every transfer, keeping what can be continued.
     """
     desk = _Desk(online, options, emit, consent)
+    serving = Serving(online, emit, desk.count)
     online.listen(desk.take)
     waits: list[asyncio.Future[bool]] = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.enough.wait())]
     emit(Phase("waiting for files"))
     try:
         waiting: set[asyncio.Future[Any]] = {*waits, online.lost}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        async with serving:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if online.lost.done() and not desk.enough.is_set():
             raise online.lost.result()
     finally:
@@ -101,6 +108,10 @@ class _Desk:
             result = self._fail(negotiation, transfer_id, error)
         finally:
             await negotiation.close()
+        self.count(result)
+
+    def count(self, result: Result) -> None:
+        """Note how one file ended."""
         self.results.append(result)
         if self._options.count is not None and len(self.results) >= self._options.count:
             self.enough.set()
@@ -124,16 +135,42 @@ class _Desk:
         )
         name = await self._agree(negotiation, transfer_id, admitted, bare_jid)
         self._emit(Accepted(transfer_id, "receive"))
-        reception = Reception(
-            self._online,
-            self._options,
-            self._emit,
-            negotiation=negotiation,
-            admitted=admitted,
-            transfer_id=transfer_id,
-            name=name,
+        with self._online.ownership.own(transfer_id) as mailbox:
+            reception = Reception(
+                self._online,
+                self._options,
+                self._emit,
+                negotiation=negotiation,
+                admitted=admitted,
+                transfer_id=transfer_id,
+                name=name,
+                mailbox=mailbox,
+            )
+            try:
+                outcome = await self._persist(reception, transfer_id, mailbox)
+            finally:
+                await mailbox.close()
+        if isinstance(outcome, FileDone):
+            return outcome
+        event = failed(outcome, transfer_id, "receive", name)
+        self._emit(event)
+        return event
+
+    async def _persist(self, reception: Reception, transfer_id: str, mailbox: Mailbox) -> Outcome:
+        """Receive, and wait for the sender to come back where the line breaks."""
+        rest = Collection(self._online, self._emit, transfer_id, mailbox)
+
+        def tell(attempt: int, pause_s: float, error: JetError) -> None:
+            self._emit(Waiting(transfer_id, "receive", error, attempt, pause_s))
+
+        return await persist(
+            reception.run(),
+            mailbox=mailbox,
+            answer=rest.answer,
+            again=None,
+            retries=self._online.network.retries,
+            tell=tell,
         )
-        return await reception.run()
 
     # Consent.
 

@@ -1,15 +1,16 @@
 """Taking an offer that was admitted and agreed to: makes the part, accepts, and lets the bytes come in."""
 
 from jetcli.files.sink import Sink
-from jetcli.protocol.model import Content, InbandTransport, Transport
 from jetcli.protocol.offer import acceptance
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import Admitted
-from jetcli.transfer.events import FileDone, FileFailed, Listener
-from jetcli.transfer.incoming import Expected, Incoming
+from jetcli.transfer.events import Listener
+from jetcli.transfer.incoming import Begun, Expected, Incoming
 from jetcli.transfer.journal import Journal
-from jetcli.transfer.options import ReceiveOptions
-from jetcli.xmpp.jingle import BLOCK_SIZE
+from jetcli.transfer.options import OnExist, ReceiveOptions
+from jetcli.transfer.outcome import Outcome
+from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.ways import accepted_transport
 from jetcli.xmpp.negotiation import Negotiation
 
 
@@ -26,6 +27,7 @@ class Reception:
         admitted: Admitted,
         transfer_id: str,
         name: str,
+        mailbox: Mailbox,
     ) -> None:
         self._online = online
         self._options = options
@@ -34,9 +36,10 @@ class Reception:
         self._admitted = admitted
         self._id = transfer_id
         self._name = name
+        self._mailbox = mailbox
 
-    async def run(self) -> FileDone | FileFailed:
-        """Receive the file and publish it; a failure is told and returned. Raises LocalFileError before the accept."""
+    async def run(self) -> Outcome:
+        """Receive the file and publish it; a failure is returned. Raises LocalFileError before the accept."""
         sink = Sink.create(
             self._admitted.directory,
             self._name,
@@ -52,6 +55,7 @@ class Reception:
             expected=self._expected(),
             sink=sink,
             journal=self._begin_journal(sink),
+            mailbox=self._mailbox,
         )
         return await incoming.run(self._accept)
 
@@ -68,18 +72,11 @@ class Reception:
             keep_partial=self._options.keep_partial,
         )
 
-    async def _accept(self) -> Content:
-        content = self._admitted.offer.content
-        self._negotiation.accept(acceptance(content, await self._transport()))
-        return content
-
-    async def _transport(self) -> Transport:
-        """Return our side of the offered transport; our addresses are gathered only now, after consent."""
-        offered = self._admitted.offer.transport
-        if isinstance(offered, InbandTransport):
-            return InbandTransport(offered.sid, min(offered.block_size, BLOCK_SIZE))
-        proxies = await self._online.proxies()
-        return await self._negotiation.candidates.offer(offered.sid, proxies, taken=offered.candidates)
+    async def _accept(self) -> Begun:
+        offer = self._admitted.offer
+        transport = await accepted_transport(self._online, self._negotiation, offer.transport)
+        self._negotiation.accept(acceptance(offer.content, transport))
+        return Begun(offer.content)
 
     def _begin_journal(self, sink: Sink) -> Journal:
         return Journal.begin(
@@ -91,7 +88,15 @@ class Reception:
             file=self._admitted.offer.file,
             path=self._admitted.directory,
             chunked=self._admitted.between_jets,
-            device=self._admitted.opened.device,
+            devices=[self._admitted.opened.device],
             part=sink.part,
             part_inode=sink.part_inode,
+            final_name=self._name,
+            on_exist=self._on_exist,
         )
+
+    @property
+    def _on_exist(self) -> OnExist:
+        """What holds for the name, also when another process publishes the file: one that the user chose is kept."""
+        chosen = self._options.output is not None and self._options.on_exist != "overwrite"
+        return "fail" if chosen else self._options.on_exist

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jetcli.errors import TrustError, UnsupportedError
+from jetcli.errors import JetError, RemoteProtocolError, TrustError, UnsupportedError
 from jetcli.files.source import Source
 from jetcli.protocol.model import (
     IV_SIZE,
@@ -15,21 +15,25 @@ from jetcli.protocol.model import (
     Content,
     Device,
     FileDescription,
-    InbandTransport,
     Range,
-    Transport,
     TransportSecret,
     Trust,
 )
 from jetcli.protocol.offer import check_acceptance, cipher_for, file_offer
 from jetcli.protocol.policy import GCM_LIMIT, shown
+from jetcli.protocol.ranges import rest_of
 from jetcli.transfer.account import Online
-from jetcli.transfer.events import Accepted, Detail, FileDone, FileFailed, Listener, Offered, PeerFound, Phase
+from jetcli.transfer.delivery import Delivery
+from jetcli.transfer.events import Accepted, Detail, FileDone, FileFailed, Listener, Offered, PeerFound, Phase, Waiting
 from jetcli.transfer.journal import Journal, new_transfer_id
 from jetcli.transfer.options import SendOptions
+from jetcli.transfer.outcome import Outcome, failed, reason_for
 from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
+from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer, find_peer
-from jetcli.xmpp.jingle import BLOCK_SIZE
+from jetcli.transfer.persistence import persist
+from jetcli.transfer.serve import Serving
+from jetcli.transfer.ways import offered_transport
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 
 
@@ -44,9 +48,10 @@ async def send_files(
         Source.open(path, options.name).close()
     peer = await find_peer(online, to, wait_s=options.wait_s)
     results: list[FileDone | FileFailed] = []
-    for path in paths:
-        with Source.open(path, options.name) as source:
-            results.append(await _Sending(online, peer, source, options, emit).run())
+    async with Serving(online, emit):
+        for path in paths:
+            with Source.open(path, options.name) as source:
+                results.append(await _Sending(online, peer, source, options, emit).run())
     return results
 
 
@@ -73,15 +78,40 @@ class _Sending:
             written_back=peer.abilities.quirks.written_back,
         )
         self._negotiations: list[Negotiation] = []
+        self._devices: tuple[Device, ...] = ()
 
     async def run(self) -> FileDone | FileFailed:
         """Offer and send the file; a failure is returned and told, not raised."""
-        outgoing = Outgoing(self._online, self._emit, self._peer.jid, self._out)
-        try:
-            return await outgoing.run(lambda: self._begin(outgoing))
-        finally:
-            for negotiation in self._negotiations:
-                await negotiation.close()
+        with self._online.ownership.own(self._out.id) as mailbox:
+            try:
+                outcome = await self._persist(mailbox)
+            finally:
+                for negotiation in self._negotiations:
+                    await negotiation.close()
+                await mailbox.close()
+        if isinstance(outcome, FileDone):
+            return outcome
+        event = failed(outcome, self._out.id, "send", self._source.name)
+        self._emit(event)
+        return event
+
+    async def _persist(self, mailbox: Mailbox) -> Outcome:
+        """Send, and go on by our own offer or the peer's request where the line breaks."""
+        outgoing = Outgoing(self._online, self._emit, self._peer.jid, self._out, mailbox)
+        rest = Delivery(self._online, self._emit, self._out.id, mailbox)
+        rest.eager, rest.before = True, self._peer.jid
+
+        def tell(attempt: int, pause_s: float, error: JetError) -> None:
+            self._emit(Waiting(self._out.id, "send", error, attempt, pause_s))
+
+        return await persist(
+            outgoing.run(lambda: self._begin(outgoing)),
+            mailbox=mailbox,
+            answer=rest.answer,
+            again=rest.offer,
+            retries=self._online.network.retries,
+            tell=tell,
+        )
 
     async def _begin(self, outgoing: Outgoing) -> Begun:
         """Offer the file until it is accepted: once, or once more where the peer has just mended its OMEMO session."""
@@ -109,16 +139,22 @@ class _Sending:
         negotiation.initiate(content)
         self._tell_offer()
         try:
-            check_acceptance(content, await negotiation.accepted, self._peer.bare_jid)
-        except TrustError:
-            negotiation.terminate("security-error")
+            accepted = await negotiation.accepted
+            check_acceptance(content, accepted, self._peer.bare_jid)
+            said = accepted.description.range if accepted.description else None
+            agreed = rest_of(said, self._source.size)
+        except (TrustError, RemoteProtocolError) as error:
+            negotiation.end_for(reason_for(error))
             raise
-        return Begun(negotiation, content, secret)
+        return Begun(negotiation, content, secret, agreed)
 
     async def _offer(self, negotiation: Negotiation, secret: TransportSecret) -> Content:
         blank = self._peer.abilities.quirks.blank_payload
         sealing = self._online.omemo.seal(secret, self._peer.bare_jid, blank_payload=blank)
-        (envelope, devices), transport = await asyncio.gather(sealing, self._transport(negotiation))
+        (envelope, devices), transport = await asyncio.gather(
+            sealing, offered_transport(self._online, self._peer, negotiation)
+        )
+        self._devices = devices
         self._emit(
             PeerFound(
                 self._peer.jid,
@@ -143,14 +179,6 @@ class _Sending:
             hash_used="sha-256" if self._out.checksum else None,
         )
 
-    async def _transport(self, negotiation: Negotiation) -> Transport:
-        able, path = self._peer.abilities, self._online.network.path
-        if path == "ibb" or not able.socks5:
-            if not able.inband:
-                raise UnsupportedError(f"{shown(self._peer.jid)} takes no in-band transfers")
-            return InbandTransport(secrets.token_hex(8), BLOCK_SIZE)
-        return await negotiation.candidates.offer(secrets.token_hex(8), await self._online.proxies())
-
     def _tell_offer(self) -> None:
         source, out = self._source, self._out
         self._emit(
@@ -170,6 +198,7 @@ class _Sending:
             file=self._description(),
             path=self._source.path,
             chunked=self._out.between_jets,
+            devices=self._devices,
             source=self._source,
         )
 

@@ -17,7 +17,7 @@ from jetcli.errors import RemoteProtocolError
 from jetcli.protocol.effects import Limits
 from jetcli.protocol.flood import STANZA_BURST, STANZAS_PER_S, PeerBuckets
 from jetcli.protocol.model import Action, Content, InbandTransport, Initiate, SessionInfo, Terminate, Unknown
-from jetcli.protocol.offer import yields
+from jetcli.protocol.offer import is_request, yields
 from jetcli.protocol.policy import MAX_SESSIONS
 from jetcli.protocol.session import Session
 from jetcli.protocol.table import State
@@ -55,7 +55,8 @@ class Terms:
 class JingleService:
     """The Jingle sessions of one connection; `terms_of` says what holds towards a full JID.
 
-    Made before the client starts, so that nobody's offer is missed.
+    Made before the client starts, so that nobody's offer is missed. One that does not `receive` takes only
+    what continues or requests a file.
     """
 
     def __init__(
@@ -65,13 +66,15 @@ class JingleService:
         inband: InbandService,
         terms_of: Callable[[str], Terms],
         told: Callable[[str], None],
-        on_offer: OnOffer | None = None,
+        on_offer: OnOffer,
+        receives: bool,
     ) -> None:
         self._client = client
         self._inband = inband
         self._terms_of = terms_of
         self._told = told
         self._on_offer = on_offer
+        self._receives = receives
         self._sessions: dict[tuple[str, str], Negotiation] = {}
         self._ended: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._strangers = PeerBuckets(STANZA_BURST, STANZAS_PER_S)
@@ -153,7 +156,7 @@ class JingleService:
         peer, sid = key
         if key in self._sessions or key in self._ended:
             raise RemoteProtocolError("a session has that id already", condition="conflict")
-        if self._on_offer is None:
+        if not (self._receives or is_request(action.content) or action.content.transfer):
             raise RemoteProtocolError("nothing is received here", condition="service-unavailable")
         if len(self._sessions) >= MAX_SESSIONS:
             raise RemoteProtocolError("too many sessions", condition="resource-constraint")

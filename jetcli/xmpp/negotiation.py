@@ -53,8 +53,9 @@ class SessionEnded(Exception):  # noqa: N818 - an outcome that waiting callers m
 class Negotiation:
     """A session with one peer, driven by stanzas and by the verbs below.
 
-    `accepted` resolves to the peer's content, `channel` to the open byte channel, `checksum`, `received` and `prefix` to
-    what the peer said of the file, and `ended` to the end. The first two raise SessionEnded when the session ends before.
+    `accepted` resolves to the peer's content, `channel` to the open byte channel, `checksum`, `received` and `prefix`
+    to what the peer said of the file, and `ended` to the end. The first two raise SessionEnded when the session ends
+    before.
     """
 
     def __init__(self, session: Session, candidates: Candidates, deliver: Deliver, open_inband: OpenInband) -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from jetcli.cli.events import JsonEvents
-from jetcli.errors import DeclinedError
+from jetcli.errors import DeclinedError, InterruptedTransferError
 from jetcli.protocol.model import Trust
 from jetcli.transfer import events as happened
 
@@ -60,6 +60,11 @@ EVENTS = [
         {"path": "/in/f", "size": 10, "seconds": 0.512, "verified": "tag+checksum", "sha256": "ab"},
     ),
     (FAILED, "error", {"code": "declined", "exit": 9, "hint": "make room", "retryable": False, "resumable": True}),
+    (
+        happened.Waiting("k3v9", "send", InterruptedTransferError("connection lost"), 2, 0.52),
+        "waiting",
+        {"for": "network", "attempt": 2, "retry_in": 0.5, "message": "connection lost"},
+    ),
     (happened.Warned("odd", hint="look"), "warning", {"message": "odd", "hint": "look"}),
 ]
 

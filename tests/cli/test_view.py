@@ -173,6 +173,7 @@ EVIL_EVENTS = [
     happened.Declined("2", "receive", "policy", EVIL),
     happened.FileFailed("3", "receive", EVIL, DeclinedError("no"), resumable=False),
     happened.Warned("odd"),
+    happened.Waiting("3", "send", InterruptedTransferError("connection lost"), 1, 0.5),
     happened.Detail(EVIL),
 ]
 

@@ -244,10 +244,14 @@ class Jet:
             pass
 
 
+#: A break ends what runs, unless a test is about going on: such a test says --retry.
+_NO_RETRY = {f"JET_{command}_RETRY": "0" for command in ("SEND", "RECEIVE", "RESUME")}
+
+
 def _environment(home: Home) -> dict[str, str]:
     """Nothing of the caller's own configuration, and no terminal."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH") if name in os.environ}
-    return {**kept, "HOME": str(home.path), "JET_HOME": str(home.path), "TERM": "dumb"}
+    return {**kept, "HOME": str(home.path), "JET_HOME": str(home.path), "TERM": "dumb", **_NO_RETRY}
 
 
 @pytest.fixture

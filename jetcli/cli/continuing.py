@@ -1,0 +1,47 @@
+"""The commands that go on with what was interrupted.
+
+Reads the command line and hands over, like `jetcli.cli.main`.
+"""
+
+from typing import Any
+
+import click
+
+from jetcli.cli.grammar import FILE, PATHS, SETTINGS, JetCommand, global_options, retry_option, trust_options
+from jetcli.cli.invocation import Invocation
+from jetcli.cli.suggestions import transfers
+
+
+@click.command(
+    cls=JetCommand,
+    context_settings=SETTINGS,
+    examples=(
+        "jet resume                                      the only one there is, else a list",
+        "jet resume k3v9",
+        "jet resume --all",
+        "jet resume --list",
+    ),
+)
+@click.argument("words", nargs=-1, metavar="[ID|FILE]...", shell_complete=transfers)
+@click.option("--all", "every", is_flag=True, help="Continue all that is unfinished, one after the other.")
+@click.option("--list", "listing", is_flag=True, help="Show what is unfinished, and do nothing.")
+@click.option("--forget", metavar="ID", shell_complete=transfers, help="Remove the part and the record of a transfer.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save the one file under this name, beside its part.")
+@click.option("--on-exist", type=click.Choice(["rename", "skip", "fail"]), help="What to do where the name is taken.")
+@click.option("--adopt", is_flag=True, help="Take the part although it is another file than jet left, such as a copy.")
+@click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
+@retry_option
+@trust_options
+@global_options
+@click.pass_obj
+def resume(invocation: Invocation, /, **chosen: Any) -> int:
+    """Continue transfers that were interrupted, on either side, whichever is started.
+
+    The rest comes from, or goes to, any jet of the same contact that knows the transfer. Only what was verified counts.
+    """
+    from jetcli.cli.resume import resume_command
+
+    return resume_command(invocation, **chosen)
+
+
+COMMANDS = (resume,)

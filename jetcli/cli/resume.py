@@ -1,0 +1,179 @@
+"""`jet resume`: which of the recorded transfers is meant, and what to show, forget or continue of them."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jetcli.cli.accounts import config_of, paths_of
+from jetcli.cli.invocation import Invocation
+from jetcli.cli.wording import duration_text, share_text, size_text
+from jetcli.errors import SetupError, UsageError
+from jetcli.protocol.policy import shown
+from jetcli.state.config import Account, Config
+from jetcli.state.locks import transfer_lock
+from jetcli.state.store import Store
+from jetcli.state.transfers import TransferRecord, Transfers, TransferState
+from jetcli.transfer.options import Network, OnExist, PathPolicy, Placing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jetcli.cli.report import Report
+    from jetcli.transfer.account import Online
+
+COLUMNS = ("ID", "DIRECTION", "FILE", "HELD", "PEER", "LAST", "STATE")
+
+
+def resume_command(
+    invocation: Invocation,
+    *,
+    words: Sequence[str],
+    every: bool,
+    listing: bool,
+    forget: str | None,
+    output: Path | None,
+    on_exist: OnExist | None,
+    adopt: bool,
+    path: PathPolicy | None,
+    retry: int | None,
+) -> int:
+    """Continue, show or forget interrupted transfers (`jet resume`); returns the exit code."""
+    config = config_of(invocation)
+    account = config.account(invocation.account)
+    with _transfers(invocation, account) as transfers:
+        if forget is not None:
+            invocation.begin("resume")
+            return _forget(transfers, forget, paths_of(invocation).account(account.jid))
+        unfinished = transfers.unfinished()
+        chosen = _chosen(transfers, unfinished, words) if words else unfinished
+    if listing or (not chosen and not words):
+        report = invocation.begin("resume")
+        show_transfers(report, chosen, paths_of(invocation).account(account.jid))
+        return 0
+    if not words and not every and len(chosen) > 1:
+        show_transfers(invocation.begin("resume"), chosen, paths_of(invocation).account(account.jid))
+        raise UsageError("several transfers are unfinished", hint="jet resume ID, or jet resume --all")
+    if output is not None and len(chosen) > 1:
+        raise UsageError("-o is for a single file")
+    from jetcli.cli.work import network_of
+
+    return _continue(
+        invocation, config, chosen, Placing(output, on_exist, adopt), network_of(invocation, config, path, retry)
+    )
+
+
+def show_transfers(report: "Report", records: Sequence[TransferRecord], directory: Path) -> None:
+    """Show transfers: who has the rest, how much is held, and since when nothing has moved."""
+    from jetcli.cli.tables import show_table
+
+    rows = [_row(record, directory) for record in records]
+    if report.json is not None:
+        for row in rows:
+            report.json.row(row, kind="transfer")
+        return
+    if rows:
+        show_table(report, COLUMNS, [_cells(row) for row in rows])
+    else:
+        report.view.line("Nothing is unfinished.")
+
+
+def _continue(
+    invocation: Invocation, config: Config, records: Sequence[TransferRecord], placing: Placing, network: Network
+) -> int:
+    from jetcli.cli.session import go_online
+
+    directions = {record.direction for record in records}
+    report = invocation.begin("resume", directions.pop() if len(directions) == 1 else None)
+
+    async def work(online: "Online") -> int:
+        from jetcli.cli.report import exit_code
+        from jetcli.transfer.resume import resume_files
+
+        return exit_code(await resume_files(online, records, placing, report.emit))
+
+    return go_online(invocation, report, config, network, work, command="resume")
+
+
+@contextmanager
+def _transfers(invocation: Invocation, account: Account) -> "Iterator[Transfers]":
+    with Store.open(paths_of(invocation).account(account.jid)) as store:
+        yield Transfers(store)
+
+
+def _chosen(transfers: Transfers, unfinished: Sequence[TransferRecord], words: Sequence[str]) -> list[TransferRecord]:
+    """Return the transfers that are meant: by id, else by the name or the path of an unfinished one's file."""
+    chosen = []
+    for word in words:
+        named = [record for record in unfinished if word in _names(record)]
+        if len(named) > 1 and word not in {record.id for record in named}:
+            raise UsageError(f"several transfers are of '{shown(word)}'", hint="jet resume ID")
+        exact = [record for record in named if record.id == word]
+        chosen.append((exact or named or [transfers.get(word)])[0])
+    return list({record.id: record for record in chosen}.values())
+
+
+def _names(record: TransferRecord) -> set[str]:
+    path = Path(record.path)
+    files = {str(path)} if record.direction == "send" else {str(path / (record.final_name or record.name))}
+    local = {os.path.relpath(file) for file in files}
+    return {record.id, record.name, record.final_name or record.name, *files, *local}
+
+
+def _forget(transfers: Transfers, transfer_id: str, directory: Path) -> int:
+    """Remove part and record of a transfer that nobody is busy with."""
+    record = transfers.get(transfer_id)
+    with transfer_lock(directory, record.id, command="jet resume"):
+        part = _part(record)
+        if part is not None and record.part_inode in {None, part.stat(follow_symlinks=False).st_ino}:
+            part.unlink()
+        transfers.forget(record.id)
+    return 0
+
+
+def _part(record: TransferRecord) -> Path | None:
+    """Return the part file, if there is one."""
+    if record.direction == "send" or record.part is None:
+        return None
+    part = Path(record.path) / record.part
+    return part if os.path.lexists(part) else None
+
+
+def _row(record: TransferRecord, directory: Path) -> dict[str, Any]:
+    part = _part(record)
+    return {
+        "transfer": record.id,
+        "direction": record.direction,
+        "name": record.name,
+        "size": record.size,
+        "held": record.verified if record.direction == "receive" else None,
+        "peer": record.peer,
+        "path": record.path,
+        "part": None if part is None else str(part),
+        "part_size": None if part is None else part.stat(follow_symlinks=False).st_size,
+        "age": round(max(time.time() - record.updated, 0.0), 1),
+        "state": "running" if _is_running(record, directory) else record.state.value,
+        "resumable": record.chunked and record.state is not TransferState.DONE,
+    }
+
+
+def _is_running(record: TransferRecord, directory: Path) -> bool:
+    try:
+        with transfer_lock(directory, record.id, command="jet resume"):
+            return False
+    except SetupError:
+        return True
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if row["held"] is None:
+        held = "" if row["size"] is None else size_text(row["size"])
+    else:
+        held = size_text(row["held"]) if row["size"] is None else share_text(row["held"], row["size"])
+    state = row["state"]
+    if state != "running":
+        state = "interrupted" if row["resumable"] else "not resumable"
+    age = f"{duration_text(row['age'])} ago"
+    return row["transfer"], row["direction"], shown(row["name"]), held, shown(row["peer"]), age, state

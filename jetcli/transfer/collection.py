@@ -1,0 +1,284 @@
+"""The rest of a file that we receive: by our own request, or because the sender offers it again.
+
+Everything comes from the record of the transfer and from the part file, whose verified bytes alone count. Where nothing
+is missing the file is published without anyone's help.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from jetcli.errors import JetError, LocalFileError, NotResumableError, RemoteProtocolError, UnavailableError
+from jetcli.files.sink import Sink, check_space
+from jetcli.protocol.model import (
+    IV_SIZE,
+    UNKNOWN_TRANSFER,
+    Cipher,
+    Content,
+    FileDescription,
+    Range,
+    TransportSecret,
+)
+from jetcli.protocol.offer import JudgedOffer, acceptance, file_request
+from jetcli.protocol.policy import shown
+from jetcli.protocol.ranges import rest_of
+from jetcli.state.transfers import TransferRecord, TransferState
+from jetcli.transfer.account import Online
+from jetcli.transfer.admission import admit_continuation
+from jetcli.transfer.delivery import demand_known
+from jetcli.transfer.events import Detail, FileDone, Listener, Phase
+from jetcli.transfer.incoming import Begun, Expected, Incoming, believed_time
+from jetcli.transfer.journal import Journal, this_boot
+from jetcli.transfer.options import Placing
+from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, reason_for
+from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.peer import Peer, resuming_peers
+from jetcli.transfer.ways import accepted_transport, no_transport, offered_transport
+from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+
+#: Gets the session that was agreed on, what the sender demands, and the secret, once somebody sends the rest.
+Agreed = tuple[Negotiation, Begun, TransportSecret]
+
+
+class Collection:
+    """One recorded file on its way to us, session after session.
+
+    `eager` says that a peer who cannot be found is worth waiting for. `before` is the full JID that had the transfer.
+    """
+
+    def __init__(
+        self, online: Online, emit: Listener, transfer_id: str, mailbox: Mailbox, placing: Placing | None = None
+    ) -> None:
+        self._online = online
+        self._emit = emit
+        self._id = transfer_id
+        self._mailbox = mailbox
+        self._placing = placing or Placing()
+        self.eager = False
+        self.before: str | None = None
+
+    async def request(self) -> Outcome:
+        """Ask the peer's devices for the rest, one after the other, until one knows the transfer."""
+        record = self._online.transfers.get(self._id)
+        try:
+            sink = self._reopened(record)
+        except JetError as error:
+            return self._already_there(record) or self._broken(error, transient=False)
+        if _whole(record, sink):
+            return await self._publish(record, sink)
+        try:
+            return await self._request(record, sink)
+        except UnavailableError as error:
+            return self._broken(error, transient=self.eager)
+        except JetError as error:
+            return self._broken(error, transient=is_transient(error, None))
+        except SessionEnded as ended:
+            failure = failure_of(ended.end, shown(self.before or record.peer), shown(record.name), flowing=False)
+            return self._broken(failure, transient=is_transient(failure, ended.end))
+        finally:
+            sink.keep()
+
+    async def answer(self, negotiation: Negotiation) -> Outcome:
+        """Take the rest that the sender offers, if it is the sender of this transfer."""
+        self._mailbox.current = negotiation
+        try:
+            return await self._answer(negotiation)
+        except JetError as error:
+            negotiation.end_for(reason_for(error))
+            return self._broken(error, transient=False)
+        finally:
+            self.before = negotiation.session.peer
+            await negotiation.close()
+
+    async def _answer(self, negotiation: Negotiation) -> Outcome:
+        record = self._online.transfers.get(self._id)
+        judged, secret = await admit_continuation(self._online, record, negotiation, request=False)
+        done = self._finished(record)
+        if done is not None:
+            self._nothing_missing(negotiation, judged, done.size)
+            return done
+        sink = self._reopened(record)
+        if _whole(record, sink):
+            outcome = await self._publish(record, sink)
+            if isinstance(outcome, Broken):
+                raise outcome.error
+            self._nothing_missing(negotiation, judged, outcome.size)
+            return outcome
+
+        async def begin() -> Begun:
+            transport = await accepted_transport(self._online, negotiation, judged.transport)
+            negotiation.accept(acceptance(judged.content, transport, agreed=Range(sink.position)))
+            return Begun(judged.content, judged.content.prove and sink.position > 0)
+
+        return await self._incoming(record, sink, negotiation, secret).run(begin)
+
+    async def _request(self, record: TransferRecord, sink: Sink) -> Outcome:
+        unknown: SessionEnded | None = None
+        for peer in await resuming_peers(self._online, record.peer, before=self.before):
+            self.before = peer.jid
+            negotiation = self._mailbox.current = self._online.jingle.negotiate(
+                peer.jid, self._online.terms(peer.jid, peer.abilities.quirks.client)
+            )
+            try:
+                begun, secret = await self._accepted(record, sink.position, peer, negotiation)
+
+                async def begin(begun: Begun = begun) -> Begun:
+                    return begun
+
+                return await self._incoming(record, sink, negotiation, secret).run(begin)
+            except SessionEnded as ended:
+                if ended.end.reason.application != UNKNOWN_TRANSFER:
+                    raise
+                unknown = ended
+                self._emit(Detail(f"{shown(peer.jid)} does not know the transfer", self._id))
+            except JetError as error:
+                negotiation.end_for(reason_for(error))
+                raise
+            finally:
+                await negotiation.close()
+        assert unknown is not None, "there is at least one peer, or an error"
+        raise unknown
+
+    async def _accepted(
+        self, record: TransferRecord, offset: int, peer: Peer, negotiation: Negotiation
+    ) -> tuple[Begun, TransportSecret]:
+        """Ask for the rest under a fresh secret of ours, and return once it is agreed to."""
+        secret = TransportSecret(secrets.token_bytes(Cipher.CHUNKED.key_size), secrets.token_bytes(IV_SIZE))
+        envelope, devices = await self._online.omemo.seal(secret, record.peer)
+        demand_known(record, devices)
+        transport = await offered_transport(self._online, peer, negotiation)
+        content = file_request(
+            f"ft-{secrets.token_hex(4)}",
+            _description(record, offset),
+            transport,
+            Cipher.CHUNKED,
+            envelope,
+            transfer=record.first_sid,
+        )
+        self._emit(Phase(f"asking {shown(peer.jid)} for the rest of {shown(record.name)}", self._id))
+        negotiation.initiate(content)
+        accepted = await negotiation.accepted
+        if _offset(accepted, record.size) != offset:
+            raise RemoteProtocolError(f"{shown(peer.jid)} would send another part of the file than was asked for")
+        return Begun(content, accepted.prove), secret
+
+    def _incoming(
+        self, record: TransferRecord, sink: Sink, negotiation: Negotiation, secret: TransportSecret
+    ) -> Incoming:
+        expected = Expected(
+            id=self._id,
+            name=sink.name,
+            size=record.size,
+            date=record.date,
+            cipher=Cipher.CHUNKED,
+            secret=secret,
+            continued=True,
+        )
+        return Incoming(
+            self._online,
+            self._emit,
+            negotiation,
+            expected=expected,
+            sink=sink,
+            journal=self._journal,
+            mailbox=self._mailbox,
+        )
+
+    # What we hold.
+
+    @property
+    def _journal(self) -> Journal:
+        return Journal(self._online.transfers, self._id)
+
+    def _reopened(self, record: TransferRecord) -> Sink:
+        """Open the part, cut to what the record vouches for, and record what is there.
+
+        Raises NotResumableError where it is gone, LocalFileError where something else is in its place or no space left.
+        """
+        placing, boot = self._placing, this_boot()
+        target = placing.output or Path(record.path) / (record.final_name or record.name)
+        if target.parent.absolute() != Path(record.path):
+            raise LocalFileError(f"'{shown(record.name)}' can only be saved where its part is, in '{record.path}'")
+        sink = Sink.reopen(
+            Path(record.path),
+            target.name,
+            self._id,
+            inode=None if placing.adopt else record.part_inode,
+            length=record.held(boot),
+            size=record.size,
+            on_exist=placing.on_exist or record.on_exist or "rename",  # type: ignore[arg-type]  # one of the words
+            output=placing.output is not None,
+        )
+        try:
+            if record.size is not None:
+                check_space(Path(record.path), record.size - sink.position)
+            self._journal.found(sink.part_inode, sink.position, min(record.synced, sink.position))
+        except BaseException:
+            sink.keep()
+            raise
+        return sink
+
+    async def _publish(self, record: TransferRecord, sink: Sink) -> Outcome:
+        """Publish a file of which nothing is missing."""
+        loop = asyncio.get_running_loop()
+        try:
+            path = await loop.run_in_executor(self._online.pool, sink.publish, believed_time(record.date))
+        except JetError as error:
+            return self._broken(error, transient=False)
+        return self._complete(path, sink.position)
+
+    def _finished(self, record: TransferRecord) -> FileDone | None:
+        """Return the end of a transfer that has come to its end before, or None."""
+        if record.state is TransferState.DONE:
+            return FileDone(self._id, "receive", record.name, None, record.size or 0, 0.0, "chunks")
+        return self._already_there(record)
+
+    def _already_there(self, record: TransferRecord) -> FileDone | None:
+        """Finish a transfer whose part was given its final name before we could write that down."""
+        if not record.size or (Path(record.path) / (record.part or "")).exists():
+            return None
+        with suppress(OSError):
+            for entry in os.scandir(record.path):
+                if entry.inode() != record.part_inode or entry.name == record.part:
+                    continue
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_size == record.size:
+                    return self._complete(Path(entry.path), record.size or 0)
+        return None
+
+    def _complete(self, path: Path, size: int) -> FileDone:
+        self._journal.done()
+        done = FileDone(self._id, "receive", path.name, path, size, 0.0, "chunks")
+        self._emit(done)
+        return done
+
+    def _nothing_missing(self, negotiation: Negotiation, judged: JudgedOffer, size: int) -> None:
+        transport = no_transport(judged.transport)
+        negotiation.accept(acceptance(judged.content, transport, agreed=Range(size)))
+        negotiation.terminate("success")
+
+    def _broken(self, error: JetError, *, transient: bool) -> Broken:
+        return Broken(error, kept=not isinstance(error, NotResumableError), transient=transient)
+
+
+def _whole(record: TransferRecord, sink: Sink) -> bool:
+    """Say whether every byte is there; an empty file has no byte that could have been verified."""
+    return bool(record.size) and sink.position == record.size
+
+
+def _description(record: TransferRecord, offset: int) -> FileDescription:
+    return FileDescription(name=record.name, size=record.size, range=Range(offset))
+
+
+def _offset(accepted: Content, size: int | None) -> int:
+    """Return where the sender will begin."""
+    said = accepted.description.range if accepted.description else None
+    if size is None:
+        return said.offset if said else 0
+    return rest_of(said, size).offset
+
+
+#: Continues a transfer by itself: `Delivery.offer` or `Collection.request`.
+Continue = Callable[[], Awaitable[Outcome]]

@@ -1,0 +1,68 @@
+"""Comparing what both sides hold before a transfer goes on, where the sender cannot vouch for its source."""
+
+import asyncio
+import threading
+from typing import Any
+
+from jetcli.errors import InterruptedTransferError, NotResumableError
+from jetcli.files.digest import Readable, prefix_sha256
+from jetcli.files.source import Source
+from jetcli.protocol.model import SOURCE_CHANGED, Ping, Prefix, TransportSecret
+from jetcli.protocol.policy import shown
+from jetcli.protocol.proof import prefix_proof, proves_prefix
+from jetcli.transfer.account import Online
+from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+
+#: How often who is hashing says that it is alive, and how long the other one's proof is waited for.
+ALIVE_S = 15.0
+PROOF_S = 600.0
+
+
+async def show_prefix(
+    online: Online, negotiation: Negotiation, secret: TransportSecret, file: Readable, length: int
+) -> None:
+    """Prove to the sender that `file` holds the first `length` bytes of what it sends."""
+    sha256 = await _hash(online, negotiation, file, length)
+    negotiation.inform(prefix_proof(secret, length, sha256))
+
+
+async def demand_prefix(
+    online: Online, negotiation: Negotiation, secret: TransportSecret, file: Source, length: int
+) -> None:
+    """Compare the receiver's proof with `file`; raise NotResumableError where it holds something else."""
+    sha256 = await _hash(online, negotiation, file, length)
+    said = await _awaited(negotiation)
+    if not proves_prefix(said, secret, length, sha256):
+        raise NotResumableError(
+            f"'{shown(file.name)}' has changed since its transfer began; it has to start again",
+            application=SOURCE_CHANGED,
+        )
+
+
+async def _hash(online: Online, negotiation: Negotiation, file: Readable, length: int) -> bytes:
+    stop = threading.Event()
+    hashing = asyncio.get_running_loop().run_in_executor(online.pool, prefix_sha256, file, length, stop)
+    waiting: set[asyncio.Future[Any]] = {hashing, negotiation.ended}
+    try:
+        while not hashing.done():
+            await asyncio.wait(waiting, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            if negotiation.ended.done():
+                raise SessionEnded(negotiation.ended.result())
+            if not hashing.done():
+                negotiation.inform(Ping())
+        return hashing.result()
+    finally:
+        stop.set()
+        if not hashing.done():
+            await asyncio.wait({hashing})
+            hashing.exception()  # seen: the end of the session is what the caller learns
+
+
+async def _awaited(negotiation: Negotiation) -> Prefix:
+    waiting: set[asyncio.Future[Any]] = {negotiation.prefix, negotiation.ended}
+    await asyncio.wait(waiting, timeout=PROOF_S, return_when=asyncio.FIRST_COMPLETED)
+    if negotiation.prefix.done():
+        return negotiation.prefix.result()
+    if negotiation.ended.done():
+        raise SessionEnded(negotiation.ended.result())
+    raise InterruptedTransferError("the peer did not prove in time what it holds")

@@ -1,0 +1,114 @@
+"""Answers sessions that continue a transfer of ours, as long as any command of the account is online.
+
+A session is for the transfer that it names by the sid of its first session, if the record knows the bare JID that asks;
+the device is judged when the envelope is opened. Nothing else tells whether we know a transfer: every other question
+has the same answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from jetcli.errors import JetError, SetupError
+from jetcli.protocol.model import UNKNOWN_TRANSFER
+from jetcli.protocol.offer import is_request
+from jetcli.protocol.policy import shown
+from jetcli.state.transfers import TransferRecord, TransferState
+from jetcli.transfer.account import Online
+from jetcli.transfer.collection import Collection
+from jetcli.transfer.delivery import Delivery
+from jetcli.transfer.events import Detail, FileDone, FileFailed, Listener, Offered, Waiting
+from jetcli.transfer.outcome import Broken, Outcome, failed
+from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.persistence import persist
+from jetcli.xmpp.negotiation import Negotiation
+
+#: Told how a transfer ended that this process did not begin.
+OnResult = Callable[[FileDone | FileFailed], None]
+
+
+class Serving:
+    """Answers while it is open: a context manager. `on_result` hears of received files only."""
+
+    def __init__(self, online: Online, emit: Listener, on_result: OnResult = lambda _: None) -> None:
+        self._online = online
+        self._emit = emit
+        self._on_result = on_result
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._online.answer(self._take)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _take(self, negotiation: Negotiation) -> None:
+        record = self._record(negotiation)
+        if record is None:
+            self._refuse(negotiation)
+        elif mailbox := self._online.ownership.mailbox(record.id):
+            mailbox.deliver(negotiation)
+        else:
+            task = asyncio.get_running_loop().create_task(self._serve(negotiation, record))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _record(self, negotiation: Negotiation) -> TransferRecord | None:
+        """Return the record that a session continues, where its peer is the one of the record."""
+        content = negotiation.session.offer
+        if content.transfer is None:
+            return None
+        bare_jid = negotiation.session.peer.partition("/")[0]
+        direction = "send" if is_request(content) else "receive"
+        records = self._online.transfers.of_session(content.transfer, bare_jid)
+        return next((record for record in records if record.direction == direction), None)
+
+    def _refuse(self, negotiation: Negotiation) -> None:
+        continued = negotiation.session.offer.transfer is not None
+        self._emit(Detail(f"{shown(negotiation.session.peer)} asked for a transfer or file that is not known here"))
+        application = UNKNOWN_TRANSFER if continued else "file-not-available"
+        negotiation.terminate("failed-application", application=application)
+
+    async def _serve(self, negotiation: Negotiation, record: TransferRecord) -> None:
+        try:
+            with self._online.ownership.own(record.id) as mailbox:
+                outcome = await self._answer(negotiation, record, mailbox)
+        except SetupError as error:
+            self._emit(Detail(error.message, record.id))
+            self._refuse(negotiation)
+            return
+        finally:
+            await negotiation.close()
+        if record.state is TransferState.DONE:
+            return  # a late question about what was told long ago
+        if isinstance(outcome, Broken):
+            event = failed(outcome, record.id, record.direction, record.name)
+            self._emit(event)
+            if record.direction == "receive":
+                self._on_result(event)
+        elif record.direction == "receive":
+            self._on_result(outcome)
+
+    async def _answer(self, negotiation: Negotiation, record: TransferRecord, mailbox: Mailbox) -> Outcome:
+        kind = Delivery if record.direction == "send" else Collection
+        work = kind(self._online, self._emit, record.id, mailbox)
+        if record.state is not TransferState.DONE:
+            peer = negotiation.session.peer
+            self._emit(
+                Offered(record.id, record.direction, peer, record.name, record.size, record.media_type, resumable=True)
+            )
+
+        def tell(attempt: int, pause_s: float, error: JetError) -> None:
+            self._emit(Waiting(record.id, record.direction, error, attempt, pause_s))
+
+        # Whoever asked goes on asking: here is only waited, and only where a file is expected.
+        retries = self._online.network.retries if record.direction == "receive" else 0
+        return await persist(
+            work.answer(negotiation), mailbox=mailbox, answer=work.answer, again=None, retries=retries, tell=tell
+        )
