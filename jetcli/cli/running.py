@@ -1,6 +1,7 @@
 """Runs one command on an event loop of its own, and ends it in good order when a signal says so."""
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Coroutine
@@ -19,6 +20,9 @@ REST_S = 0.1
 def carry_out(invocation: Invocation, report: Report, work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end; raise Stopped where a signal has cancelled it."""
     _quiet_logs(invocation)
+    # `run` has put it off; what was imported until now is not looked through again.
+    gc.freeze()
+    gc.enable()
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda _loop, context: _stray(report, invocation, context))
     report.view.later = loop.call_later
