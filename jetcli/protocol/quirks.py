@@ -1,7 +1,8 @@
 """What each known client does differently, and how it is recognised.
 
-The only place where a client's name decides anything. A client is recognised by the identity of its disco#info result;
-whoever is not recognised is treated as the specifications say, with the tolerance that costs nothing.
+The only place where a client's name decides anything. A client is recognised by the identity of its disco#info result,
+or by the caps node of its presence where there was no time to ask; whoever is not recognised is treated as the
+specifications say, with the tolerance that costs nothing.
 """
 
 from collections.abc import Set as AbstractSet
@@ -27,6 +28,7 @@ from jetcli.protocol.model import (
 class Quirks:
     """How to talk to one client; the defaults are what the specifications say.
 
+    `node`: how the caps node in its presence begins.
     `blank_payload`: its OMEMO library keeps the IV of an envelope only beside a `<payload/>`.
     `hex_checksum`: it compares a checksum only when the base64 holds hex text.
     `inband`: an in-band transfer can reach it.
@@ -36,6 +38,7 @@ class Quirks:
     """
 
     client: str = ""
+    node: str = ""
     blank_payload: bool = False
     hex_checksum: bool = False
     inband: bool = True
@@ -48,20 +51,33 @@ class Quirks:
 _KNOWN = (
     # Acknowledges every in-band block and then marks the file failed; rejects a replaced transport; as receiver seals
     # nothing, and sends the 16-byte tag of that at once (Dino 0.4.2).
-    Quirks("Dino", inband=False, written_back=16, note="no in-band; accepts up to 5 MB without a click"),
+    Quirks(
+        "Dino",
+        node="https://dino.im",
+        inband=False,
+        written_back=16,
+        note="no in-band; accepts up to 5 MB without a click",
+    ),
     # Replaces the IV of an envelope without payload by a random one; decodes checksums as text (Libervia 0.9).
-    Quirks("Libervia", blank_payload=True, hex_checksum=True, seq_modulo=65535),
-    Quirks("Conversations"),
+    Quirks(
+        "Libervia",
+        node="https://salut-a-toi.org",
+        blank_payload=True,
+        hex_checksum=True,
+        seq_modulo=65535,
+        note="receives only where its user has switched encryption on for you",
+    ),
+    Quirks("Conversations", node="http://conversations.im"),
     # Sends key and IV as the text of an OMEMO message, which is not XEP-0396.
     Quirks("aTalk", compatible=False, note="its encrypted transfers do not follow XEP-0396"),
 )
 
 
-def quirks_of(client_name: str | None) -> Quirks:
-    """Return how to talk to the client whose disco#info identity has this name."""
+def quirks_of(client_name: str | None, node: str | None = None) -> Quirks:
+    """Return how to talk to the client whose disco#info identity has this name, or whose presence has this node."""
     name = (client_name or "").casefold()
     for known in _KNOWN:
-        if name.startswith(known.client.casefold()):
+        if name.startswith(known.client.casefold()) or (known.node and (node or "").startswith(known.node)):
             return known
     return Quirks(client=client_name or "")
 

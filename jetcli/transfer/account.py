@@ -20,7 +20,7 @@ from jetcli.protocol.effects import Limits
 from jetcli.protocol.fingerprint import fingerprint
 from jetcli.protocol.model import Device
 from jetcli.protocol.offer import is_request
-from jetcli.protocol.quirks import RECEIVING, SENDING, quirks_of
+from jetcli.protocol.quirks import RECEIVING, SENDING, Quirks, quirks_of
 from jetcli.state.config import Account
 from jetcli.state.locks import account_lock
 from jetcli.state.seen import ChunkedPeers, ScramSeen, SeenEnvelopes
@@ -235,7 +235,7 @@ class Online:
 
     def terms(self, peer: str, client_name: str | None = None) -> Terms:
         """Return what holds for a session with `peer` (full JID), whose client may be known by its name."""
-        network, quirks = self.network, quirks_of(client_name)
+        network, quirks = self.network, self.quirks(peer, client_name)
         hosts = own_addresses(loopback=network.loopback) if network.path in {"auto", "direct"} else ()
         reach = Reach(
             direct=network.path in {"auto", "direct"},
@@ -254,6 +254,10 @@ class Online:
             idle_s=network.idle_s,
             limits=Limits(acceptance_s=network.acceptance_s, candidates_s=network.candidates_s),
         )
+
+    def quirks(self, peer: str, client_name: str | None = None) -> Quirks:
+        """Return how to talk to the client at `peer` (full JID), as far as its name or its presence tells."""
+        return quirks_of(client_name, self.discovery.caps_node(peer))
 
     async def proxies(self) -> tuple[socks5.StreamHost, ...]:
         """Return the SOCKS5 proxies of our own server; they were looked for while we logged in."""

@@ -117,6 +117,12 @@ class Discovery:
             self._known[key] = info
         return info
 
+    def caps_node(self, full_jid: str) -> str | None:
+        """Return the address by which a client names its software in its presence (XEP-0115), or None."""
+        stanza = self._presence_of(full_jid)
+        caps = None if stanza is None else stanza.xep0115_caps
+        return None if caps is None else caps.node
+
     async def version(self, full_jid: str, timeout_s: float = INFO_S) -> str | None:
         """Return the version that a client names (XEP-0092), as it came, or None where it tells none."""
         with suppress(JetError):
@@ -139,10 +145,14 @@ class Discovery:
 
     def _version_key(self, full_jid: str) -> tuple[str, str] | None:
         # The hash cannot be checked, so a client that lies about it deceives its own account only.
-        address = parsed_jid(full_jid)
-        stanza = self._presence.get_peer_resources(address.bare()).get(address.resource)
+        stanza = self._presence_of(full_jid)
         caps = None if stanza is None else stanza.xep0115_caps
-        return None if caps is None or caps.ver is None else (str(address.bare()), f"{caps.node}#{caps.ver}")
+        bare = full_jid.partition("/")[0]
+        return None if caps is None or caps.ver is None else (bare, f"{caps.node}#{caps.ver}")
+
+    def _presence_of(self, full_jid: str) -> Any:
+        address = parsed_jid(full_jid)
+        return self._presence.get_peer_resources(address.bare()).get(address.resource)
 
     async def _find_proxy(self, timeout_s: float) -> StreamHost | None:
         domain = aioxmpp.JID(localpart=None, domain=self._client.local_jid.domain, resource=None)
