@@ -98,6 +98,7 @@ class Incoming:
         self._peer = negotiation.session.peer
         self._offset = sink.position
         self._flowing = False
+        self._published = False
         self._started = time.monotonic()
 
     async def run(self, begin: Begin) -> Outcome:
@@ -111,7 +112,8 @@ class Incoming:
             failure = failure_of(ended.end, shown(self._peer), shown(self._expected.name), flowing=self._flowing)
             return self._failed(failure, ended.end)
         except BaseException:
-            self._leave(keep=self._resumable)
+            if not self._published:
+                self._leave(keep=self._resumable)
             raise
         finally:
             self._mailbox.abandon = lambda: None
@@ -134,10 +136,7 @@ class Incoming:
         try:
             received = await self._pump(channel, path, begun.offer)
             verified = await self._check(received)
-            published = await self._publish()
-            self._journal.done()
-            self._negotiation.inform(Received())
-            self._negotiation.terminate("success")
+            published = await self._finish()
         except InterruptedTransferError:
             await last_word(self._negotiation)
             raise
@@ -217,6 +216,22 @@ class Incoming:
             self._emit(Warned(f"{shown(self._peer)} announced no usable checksum of '{name}'", self._expected.id))
             return proof
         return "chunks+checksum" if jets else "tag+checksum"
+
+    async def _finish(self) -> Path:
+        """Publish and say so; whoever stops us meanwhile waits for it: a file is published and recorded, or neither."""
+        finishing = asyncio.get_running_loop().create_task(self._publish_and_tell())
+        try:
+            return await asyncio.shield(finishing)
+        finally:
+            await asyncio.wait({finishing})
+
+    async def _publish_and_tell(self) -> Path:
+        published = await self._publish()
+        self._published = True
+        self._journal.done()
+        self._negotiation.inform(Received())
+        self._negotiation.terminate("success")
+        return published
 
     async def _publish(self) -> Path:
         """Publish the verified file, telling the peer now and then that we are alive."""
