@@ -254,7 +254,8 @@ class Incoming:
 
     def _failed(self, error: JetError, end: Ended | None = None) -> Broken:
         # What a promised checksum contradicts is of no use, although each of its chunks was what the sender sent.
-        contradicted = self._unsound and isinstance(error, IntegrityError)
+        # Nor is an empty part, of a stream that was altered from its first chunk on.
+        contradicted = isinstance(error, IntegrityError) and (self._unsound or not self._sink.position)
         moved = self._sink.position > self._offset
         keep = self._resumable and not contradicted
         self._leave(keep=keep)
