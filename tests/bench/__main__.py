@@ -9,22 +9,25 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import numbers_of_jet as ours
+import comparison
+import many
+import numbers_of_jet
 import report
 
+TABLES = numbers_of_jet.ALL | comparison.ALL | many.ALL
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure jet.")
-    parser.add_argument("tables", nargs="*", choices=[*ours.ALL, []], metavar="TABLE", help=", ".join(ours.ALL))
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], metavar="TABLE", help=", ".join(TABLES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true", help="put the tables into BENCHMARKS.md")
     parser.add_argument("--directory", default="/dev/shm" if Path("/dev/shm").is_dir() else None)
     args = parser.parse_args()
-    for name in args.tables or ours.ALL:
+    for name in args.tables or TABLES:
         with tempfile.TemporaryDirectory(dir=args.directory, prefix="jet-bench-") as directory:
-            table = ours.ALL[name](Path(directory), args.rounds)
+            table = TABLES[name](Path(directory), args.rounds)
         text = f"{table.markdown()}\n\n{report.circumstances(args.rounds)}"
         print(text, end="\n\n", flush=True)
         if args.write:

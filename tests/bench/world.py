@@ -21,10 +21,11 @@ from jetcli.state.paths import Paths
 from jetcli.trial.server import Prosody, throwaway_directory
 
 HERE = Path(__file__).parent
-#: `jet`, and `jet` whose receiver writes to /dev/null (see null_receive.py).
+#: `jet`; one whose receiver writes to /dev/null; one that measures the lateness of its event loop.
 JET = (sys.executable, "-m", "jetcli")
 NULL_JET = (sys.executable, str(HERE / "null_receive.py"))
 PASSWORD = "a password that is no secret"
+LATE_JET = (sys.executable, str(HERE / "late_receive.py"))
 WAIT_S = 300.0
 
 
