@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from jetcli.cli import passwords
+from jetcli.cli import keychain, passwords
 from jetcli.cli.invocation import Invocation
 from jetcli.errors import SetupError
 from jetcli.state.config import Account, Config
@@ -36,6 +36,7 @@ def password_of(account: Account, invocation: Invocation) -> str:
         (
             lambda: passwords.from_command(account.password_command),
             lambda: invocation.password,
+            lambda: keychain.load(account.jid),
             lambda: read_password(kept),
             lambda: ask_password(account.jid) if interactive(invocation) else None,
         )
@@ -58,7 +59,7 @@ def password_for_login(
             lambda: passwords.from_command(command),
             lambda: passwords.from_file(file),
             lambda: invocation.password,
-            lambda: ask_password(jid, twice=register) if may_ask else read_password(kept),
+            lambda: ask_password(jid, twice=register) if may_ask else keychain.load(jid) or read_password(kept),
         )
     )
     if password is None:

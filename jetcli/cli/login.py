@@ -6,10 +6,14 @@ Nothing is written before the server has let us in.
 from dataclasses import replace
 from pathlib import Path
 
+from jetcli.cli import keychain
 from jetcli.cli.accounts import config_of, password_for_login, paths_of
 from jetcli.cli.addresses import own_address
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.passwords import command_words
+from jetcli.errors import UsageError
+from jetcli.protocol.invite import Invite, parse_invite
+from jetcli.protocol.policy import shown
 from jetcli.state.accounts import write_account
 from jetcli.state.config import Account, Config
 from jetcli.state.passwords import remove_password, write_password
@@ -19,8 +23,9 @@ from jetcli.state.paths import Paths
 def login_command(
     invocation: Invocation,
     *,
-    jid: str,
+    jid: str | None,
     register: bool,
+    import_invite: str | None,
     password_command: str | None,
     password_file: Path | None,
     server: tuple[str, int] | None,
@@ -30,7 +35,9 @@ def login_command(
     allow_plain: bool,
 ) -> int:
     """Use an account (`jet login`); returns the exit code."""
-    address = str(own_address(jid))
+    invite = _invite(import_invite)
+    register = register or (invite is not None and invite.action == "register")
+    address = str(own_address(_invited_address(jid, invite)))
     report = invocation.begin("login")
     config = config_of(invocation)
     known = known_account(config, address)
@@ -45,10 +52,30 @@ def login_command(
         password_command=tuple(command),
     )
     password = password_for_login(address, command, password_file, invocation, register=register)
-    _try_account(invocation, config, account, password, register=register)
+    _try_account(invocation, config, account, password, register=register, invite=invite)
     keep(paths_of(invocation), account, password)
     report.view.line(f"{address} is ready. Send a file with:  jet send FILE... JID")
     return 0
+
+
+def _invite(text: str | None) -> Invite | None:
+    if text is None:
+        return None
+    try:
+        return parse_invite(text)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from None
+
+
+def _invited_address(jid: str | None, invite: Invite | None) -> str:
+    """Return the address of the account that is meant; an invitation may name it. Raises UsageError."""
+    if jid is None:
+        if invite is None or invite.action != "register" or invite.local is None:
+            raise UsageError("missing JID", hint="jet login JID")
+        return invite.jid
+    if invite is not None and invite.action == "register" and invite.jid not in {jid, jid.rpartition("@")[2]}:
+        raise UsageError(f"the invitation is for {shown(invite.jid)}, not for {shown(jid)}")
+    return jid
 
 
 def known_account(config: Config, address: str) -> Account:
@@ -61,15 +88,26 @@ def known_account(config: Config, address: str) -> Account:
 
 
 def keep(paths: Paths, account: Account, password: str) -> None:
-    """Write down an account that works: its password only where no command gives it. Raises SetupError."""
-    if account.password_command:
+    """Write down an account that works: its password only where no command gives it, best in the system's keyring.
+
+    Raises SetupError.
+    """
+    if account.password_command or keychain.keep(account.jid, password):
         remove_password(paths.password(account.jid))
     else:
         write_password(paths.password(account.jid), password)
     write_account(paths.config, account, default=True)
 
 
-def _try_account(invocation: Invocation, config: Config, account: Account, password: str, *, register: bool) -> None:
+def _try_account(
+    invocation: Invocation,
+    config: Config,
+    account: Account,
+    password: str,
+    *,
+    register: bool,
+    invite: Invite | None,
+) -> None:
     from jetcli.cli.running import carry_out
 
     report = invocation.begin("login")
@@ -79,6 +117,6 @@ def _try_account(invocation: Invocation, config: Config, account: Account, passw
 
         directory = paths_of(invocation).account(account.jid)
         credentials = Credentials(account, directory, password, config.trust)
-        await login(credentials, register=register, command="jet login", emit=report.emit)
+        await login(credentials, register=register, command="jet login", emit=report.emit, invite=invite)
 
     carry_out(invocation, report, session())

@@ -143,10 +143,12 @@ def caps(invocation: Invocation, jid: str) -> int:
         "jet login juliet@capulet.example                asks for the password",
         "jet login juliet@capulet.example --password-command 'pass show xmpp/juliet'",
         "jet login juliet@capulet.example --register     make the account",
+        "jet login --import-invite 'xmpp:juliet@capulet.example?register;preauth=...'",
     ),
 )
-@click.argument("jid", metavar="JID")
+@click.argument("jid", metavar="[JID]", required=False)
 @click.option("--register", is_flag=True, help="Make the account on its server.")
+@click.option("--import-invite", metavar="URI", help="Use an invitation (xmpp:...): to an account, or to a contact.")
 @click.option("--password-command", metavar="CMD", help="A command that prints the password; run at each start.")
 @click.option("--password-file", type=FILE, metavar="FILE", help="A private file that holds it; - is standard input.")
 @click.option("--server", type=HOST_PORT, metavar="HOST:PORT", help="Connect there instead of asking the DNS.")

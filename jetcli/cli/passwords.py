@@ -3,6 +3,7 @@
     --password-command, or password_command of the configuration
     --password-file (refused if others can read it; `-` is standard input)
     JET_PASSWORD
+    the system's keyring, with the extra jetcli[keyring]
     the file that `jet login` wrote
     a question on the terminal
 

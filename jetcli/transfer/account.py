@@ -18,6 +18,7 @@ from typing import Any, Self
 from jetcli.errors import JetError
 from jetcli.protocol.effects import Limits
 from jetcli.protocol.fingerprint import fingerprint
+from jetcli.protocol.invite import Invite
 from jetcli.protocol.model import Device
 from jetcli.protocol.offer import is_request
 from jetcli.protocol.quirks import RECEIVING, SENDING, Quirks, quirks_of
@@ -41,7 +42,7 @@ from jetcli.xmpp.jingle import JingleService, Terms
 from jetcli.xmpp.negotiation import Negotiation
 from jetcli.xmpp.omemo import Omemo
 from jetcli.xmpp.omemo_pep import OmemoPep
-from jetcli.xmpp.registration import register_account
+from jetcli.xmpp.registration import accept_invitation, register_account
 
 #: More streams than this share the machine worse than they queue (design: control on asyncio, data on threads).
 WORKERS = 4
@@ -72,16 +73,21 @@ class Credentials:
         )
 
 
-async def login(credentials: Credentials, *, register: bool, command: str, emit: Listener) -> None:
+async def login(
+    credentials: Credentials, *, register: bool, command: str, emit: Listener, invite: Invite | None = None
+) -> None:
     """Check that the account can be used, making it first when `register`; publish our OMEMO device.
+
+    With an `invite` the server is shown its token, and who invites becomes a contact.
 
     Raises AuthError, NetworkError and SetupError as the server answers. Nothing is written to the configuration.
     """
     if register:
         emit(Phase("making the account"))
-        await register_account(credentials.settings(scram_used=False))
-    async with await Online.open(credentials, Network(), receiving=False, command=command, emit=emit):
-        pass
+        await register_account(credentials.settings(scram_used=False), token=invite.token if invite else None)
+    async with await Online.open(credentials, Network(), receiving=False, command=command, emit=emit) as online:
+        if invite is not None and invite.action == "roster":
+            accept_invitation(online.connection.client, invite.jid, invite.token)
 
 
 class Online:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import aioxmpp
 import aioxmpp.errors
 import aioxmpp.ibr
+import aioxmpp.misc
 import aioxmpp.node
 import aioxmpp.protocol
 from aioxmpp import xso
@@ -41,6 +42,13 @@ _REFUSALS = {
     "resource-constraint": "too many accounts were made lately",
 }
 
+_INVITE_REFUSALS = {
+    "forbidden": "the invitation is not valid, or has been used",
+    "item-not-found": "the invitation is not valid, or has been used",
+    "service-unavailable": "it takes no invitations",
+    "feature-not-implemented": "it takes no invitations",
+}
+
 
 class _Elsewhere(xso.XSO):
     # XEP-0066: the web page where accounts are made.
@@ -48,17 +56,23 @@ class _Elsewhere(xso.XSO):
     url = xso.ChildText(("jabber:x:oob", "url"), default=None)
 
 
+# XEP-0445 section 4.2: the element that aioxmpp knows in presence only (XEP-0379).
+aioxmpp.IQ.as_payload_class(aioxmpp.misc.Preauth)
+
+
 # There can be one class for an element, and aioxmpp has it; it lacks what servers without a plain form answer.
 aioxmpp.ibr.Query.elsewhere = xso.Child([_Elsewhere])
 
 
-async def register_account(settings: AccountSettings) -> None:
-    """Make the account `settings.jid` with its password.
+async def register_account(settings: AccountSettings, *, token: str | None = None) -> None:
+    """Make the account `settings.jid` with its password, where the server wants one with the `token` of an invitation.
 
     Raises AuthError where the server says no, UnsupportedError where it wants more than name and password (a CAPTCHA,
     a web page), and what `Connection.open` raises where it cannot be reached or believed.
     """
     async with _stream(settings) as stream:
+        if token is not None:
+            await _ask(stream, settings, "set", _pre_auth(token), to=settings.address.replace(localpart=None))
         _check_form(await _ask(stream, settings, "get", aioxmpp.ibr.Query()), settings)
         local = str(settings.address.localpart)
         await _ask(stream, settings, "set", aioxmpp.ibr.Query(local, settings.password))
@@ -85,8 +99,30 @@ async def _stream(settings: AccountSettings) -> AsyncIterator[Any]:
         route.abort()
 
 
-async def _ask(stream: Any, settings: AccountSettings, kind: Literal["get", "set"], query: Any) -> Any:
-    request = aioxmpp.IQ(aioxmpp.IQType(kind), payload=query)
+def accept_invitation(client: aioxmpp.Client, inviter: str, token: str) -> None:
+    """Become the contact of `inviter` (bare), who accepts because of the `token`; they may see us, too (XEP-0379)."""
+    address = aioxmpp.JID.fromstr(inviter).bare()
+    client.enqueue(aioxmpp.Presence(type_=aioxmpp.PresenceType.SUBSCRIBED, to=address))
+    asking = aioxmpp.Presence(type_=aioxmpp.PresenceType.SUBSCRIBE, to=address)
+    asking.xep0379_preauth = _pre_auth(token)
+    client.enqueue(asking)
+
+
+def _pre_auth(token: str) -> Any:
+    element = aioxmpp.misc.Preauth()
+    element.token = token
+    return element
+
+
+async def _ask(
+    stream: Any,
+    settings: AccountSettings,
+    kind: Literal["get", "set"],
+    query: Any,
+    *,
+    to: aioxmpp.JID | None = None,
+) -> Any:
+    request = aioxmpp.IQ(aioxmpp.IQType(kind), payload=query, to=to)
     request.autoset_id()
     try:
         reply = await aioxmpp.protocol.send_and_wait_for(stream, [request], [aioxmpp.IQ], timeout=IQ_S)
@@ -97,7 +133,8 @@ async def _ask(stream: Any, settings: AccountSettings, kind: Literal["get", "set
     if reply.type_ is not aioxmpp.IQType.ERROR:
         return reply.payload
     refusal = stanza_error(settings.domain, reply.error.to_exception())
-    why = _REFUSALS.get(refusal.condition, refusal.condition)
+    refused = _INVITE_REFUSALS if isinstance(query, aioxmpp.misc.Preauth) else _REFUSALS
+    why = refused.get(refusal.condition, refusal.condition)
     said = f" ({shown(refusal.text)})" if refusal.text else ""
     raise AuthError(f"{settings.domain} did not make the account {settings.jid}: {why}{said}")
 

@@ -74,7 +74,7 @@ class Transfers:
         self.calls.append(jid)
         return await self.play(lambda event: None)
 
-    async def login(self, credentials, *, register, command, emit):
+    async def login(self, credentials, *, register, command, emit, invite=None):
         self.calls.append((credentials, register))
         await self.play(emit)
 
