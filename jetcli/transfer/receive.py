@@ -89,7 +89,15 @@ class _Desk:
         """Handle an offer; returns at once."""
         task = asyncio.get_running_loop().create_task(self._handle(negotiation))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Tell of a bug: nobody awaits the task, and what escapes it would be lost without a word."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            failure = FileFailed(None, "receive", None, JetError(f"a bug in jet: {type(bug).__name__}: {bug}"))
+            self._emit(failure)
+            self.count(failure)
 
     async def close(self) -> None:
         """End what is still going on."""
