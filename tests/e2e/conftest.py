@@ -23,7 +23,7 @@ from jetcli.state.config import Account
 from jetcli.state.paths import Paths
 from jetcli.trial.server import Prosody, free_ports
 
-WAIT_S = 15.0
+WAIT_S = 40.0
 T = TypeVar("T")
 
 
