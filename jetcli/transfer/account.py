@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jetcli.errors import JetError
 from jetcli.protocol.effects import Limits
@@ -40,9 +40,11 @@ from jetcli.xmpp.discovery import Discovery
 from jetcli.xmpp.inband import InbandService
 from jetcli.xmpp.jingle import JingleService, Terms
 from jetcli.xmpp.negotiation import Negotiation
-from jetcli.xmpp.omemo import Omemo
 from jetcli.xmpp.omemo_pep import OmemoPep
 from jetcli.xmpp.registration import accept_invitation, register_account
+
+if TYPE_CHECKING:
+    from jetcli.xmpp.omemo import Omemo
 
 #: More streams than this share the machine worse than they queue (design: control on asyncio, data on threads).
 WORKERS = 4
@@ -98,7 +100,7 @@ class Online:
 
     connection: Connection
     discovery: Discovery
-    omemo: Omemo
+    omemo: "Omemo"
     jingle: JingleService
     inband: InbandService
 
@@ -160,6 +162,8 @@ class Online:
                 receives=receiving,
             )
 
+        # Importing the ratchet takes as long as logging in, which is mostly waiting: they go side by side.
+        loading = asyncio.get_running_loop().run_in_executor(self.pool, _ratchet)
         self.connection = await Connection.open(
             settings,
             resource=new_resource(random.SystemRandom()),
@@ -171,7 +175,7 @@ class Online:
         self._proxies = asyncio.create_task(self._find_proxies())
         if (self.connection.mechanism or "").startswith("SCRAM"):
             scram.remember(time.time())
-        self.omemo = await Omemo.start(
+        self.omemo = await (await loading).start(
             self.connection.client,
             KeyValues(self._store),
             self.trust,
@@ -275,6 +279,12 @@ class Online:
             return ()
         proxy = await self.discovery.proxy()
         return (proxy,) if proxy else ()
+
+
+def _ratchet() -> "type[Omemo]":
+    from jetcli.xmpp.omemo import Omemo  # noqa: PLC0415 (on a thread, so that the login need not wait for it)
+
+    return Omemo
 
 
 def _domain(jid: str) -> str:
