@@ -54,5 +54,10 @@ class PeerBuckets:
             self._buckets.popitem(last=False)
         return bucket.take(now_s)
 
+    def give_back(self, peer: str) -> None:
+        """Return a token to `peer`: what it was taken for turned out to be welcome."""
+        if (bucket := self._buckets.get(peer)) is not None:
+            bucket.tokens = min(bucket.burst, bucket.tokens + 1)
+
     def __len__(self) -> int:
         return len(self._buckets)

@@ -170,6 +170,8 @@ class JingleService:
         except RemoteProtocolError:
             del self._sessions[key]
             raise
+        # Only what comes outside accepted sessions counts: one command may offer hundreds of small files.
+        negotiation.on_accepted = lambda: self._strangers.give_back(_bare(peer))
         self._on_offer(negotiation)
 
     def _pending_offer(self, peer: str, content: Content) -> Negotiation | None:

@@ -68,6 +68,8 @@ class Negotiation:
         self.received: asyncio.Future[None] = loop.create_future()
         self.prefix: asyncio.Future[Prefix] = loop.create_future()
         self.ended: asyncio.Future[fx.Ended] = loop.create_future()
+        #: Called when the peer's offer was accepted.
+        self.on_accepted: Callable[[], None] = lambda: None
         self.path: PathKind | None = None
         self.relay: str | None = None
         self._deliver = deliver
@@ -85,6 +87,7 @@ class Negotiation:
     def accept(self, content: Content) -> None:
         """Accept the peer's offer."""
         self._perform(self.session.accept(content))
+        self.on_accepted()
 
     def inform(self, note: SessionNote) -> None:
         """Tell the peer a checksum, a confirmation, or that we are alive."""

@@ -35,6 +35,23 @@ def test_a_flood_of_one_peer_leaves_another_its_turn():
     assert peers.take("juliet@capulet.example", 1.0)
 
 
+def test_what_was_welcome_does_not_count():
+    peers = PeerBuckets(3, 0.001)
+    for _ in range(100):
+        assert peers.take("romeo@montague.example", 0.0)
+        peers.give_back("romeo@montague.example")
+    assert [peers.take("romeo@montague.example", 0.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_no_peer_is_given_more_than_its_burst():
+    peers = PeerBuckets(3, 0.001)
+    peers.give_back("romeo@montague.example")
+    assert peers.take("romeo@montague.example", 0.0)
+    for _ in range(10):
+        peers.give_back("romeo@montague.example")
+    assert sum(peers.take("romeo@montague.example", 0.0) for _ in range(10)) == 3
+
+
 def test_a_peer_that_is_turned_away_is_told_so_once_a_minute():
     peers = PeerBuckets(DECLINE_BURST, DECLINES_PER_S)
     told = [second for second in range(121) if peers.take("mallory@evil.example", float(second))]
