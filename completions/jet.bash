@@ -1,4 +1,4 @@
-# Completion of jet for bash; written by python -m jetcli.cli.manual.
+# Completion of jet for bash; printed by jet completion SHELL.
 _jet() {
     local line
     COMPREPLY=()

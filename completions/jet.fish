@@ -1,4 +1,4 @@
-# Completion of jet for fish; written by python -m jetcli.cli.manual.
+# Completion of jet for fish; printed by jet completion SHELL.
 function __jet_complete
     set -lx COMP_WORDS (commandline -cp)
     set -lx COMP_CWORD (commandline -t)

@@ -14,8 +14,10 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
+import jsonschema
 import pytest
 
+from jetcli.cli.topics import event_schema
 from jetcli.trial.certificates import Authority
 from jetcli.trial.server import Prosody, throwaway_directory
 
@@ -31,6 +33,22 @@ class Account:
     @property
     def address(self) -> tuple[str, int]:
         return self.server.host, self.server.port
+
+
+@pytest.fixture(scope="session")
+def valid_event() -> Callable[[dict], dict]:
+    """Check an event of `--json` against the schema that is promised, and that it says nothing besides; return it."""
+    schema = event_schema()
+    validator = jsonschema.Draft202012Validator(schema)
+
+    def check(event: dict) -> dict:
+        problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(event)]
+        known = {*schema["required"], *schema["$defs"].get(event.get("type"), {}).get("properties", {})}
+        problems += [f"{name} is in no schema" for name in set(event) - known]
+        assert not problems, (event, problems)
+        return event
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from jetcli.cli.invocation import Invocation
+from jetcli.cli.suggestions import accounts
 from jetcli.protocol.fingerprint import parse_fingerprint
 from jetcli.state.quantities import parse_duration, parse_endpoint, parse_size
 
@@ -178,16 +179,19 @@ def _global(*names: str, **attributes: Any) -> Callable[[_Decorated], _Decorated
 
 
 _GLOBAL = (
-    _global("-a", "--account", metavar="NAME|JID", help="Use this account of the configuration."),
+    _global(
+        "-a", "--account", metavar="NAME|JID", shell_complete=accounts, help="Use this account of the configuration."
+    ),
     _global("-q", "--quiet", is_flag=True, help="Only errors and questions."),
-    _global("-v", "--verbose", count=True, help="Tell paths and decisions; twice: tracebacks too."),
+    _global("-v", "--verbose", count=True, help="Tell paths and decisions; twice: stanzas and tracebacks too."),
     _global("--json", is_flag=True, help="Write events as JSON, one object a line, to standard output."),
     _global("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="When to use colour."),
     _global("--no-input", is_flag=True, help="Never ask, even on a terminal."),
     _global("--timeout", type=DURATION, metavar="DUR", help="How long an offer may wait (10m)."),
     _global("--config", type=FILE, metavar="FILE", help="Read this configuration file."),
+    _global("--log-file", type=FILE, metavar="FILE", help="Write what -vv tells, with times, to the end of this file."),
 )
-_GLOBAL_NAMES = frozenset({"account", "quiet", "verbose", "json", "color", "no_input", "timeout", "config"})
+_GLOBAL_NAMES = frozenset({"account", "quiet", "verbose", "json", "color", "no_input", "timeout", "config", "log_file"})
 
 
 def _write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:

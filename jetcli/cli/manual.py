@@ -1,4 +1,4 @@
-"""Writes what is generated from the program itself: the manual page, the completion scripts, the session diagram.
+"""Writes what is generated from the program itself: the manual pages, the completion scripts, the session diagram.
 
     python -m jetcli.cli.manual [DIRECTORY]
 
@@ -17,6 +17,7 @@ import click
 from jetcli import __version__, errors
 from jetcli.cli.grammar import JetCommand, JetGroup, is_global
 from jetcli.cli.main import jet
+from jetcli.cli.shells import SCRIPTS
 from jetcli.cli.signals import CODES, SIGPIPE_CODE
 from jetcli.protocol.table import PATH_TABLE, SESSION_TABLE, State, Turn
 from jetcli.protocol.table import Path as TransportPath
@@ -35,91 +36,62 @@ FILES = {
     "$XDG_DATA_HOME/jet/<address>/": "The state of an account: keys, transfers, and the password where login kept it.",
 }
 
-BASH = """# Completion of jet for bash; written by python -m jetcli.cli.manual.
-_jet() {
-    local line
-    COMPREPLY=()
-    while IFS= read -r line; do
-        case ${line%%,*} in
-            plain) COMPREPLY+=("${line#*,}") ;;
-            file) compopt -o default 2>/dev/null ;;
-            dir) compopt -o dirnames 2>/dev/null ;;
-        esac
-    done < <(COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _JET_COMPLETE=bash_complete "$1" 2>/dev/null)
-}
-complete -F _jet jet
-"""
-
-ZSH = """#compdef jet
-# Completion of jet for zsh; written by python -m jetcli.cli.manual.
-_jet() {
-    local -a reply plain described
-    local kind value help
-    reply=("${(@f)$(COMP_WORDS="${words[*]}" COMP_CWORD=$((CURRENT - 1)) _JET_COMPLETE=zsh_complete jet 2>/dev/null)}")
-    for kind value help in "${reply[@]}"; do
-        case $kind in
-            plain) if [[ $help == _ ]]; then plain+=("$value"); else described+=("$value:$help"); fi ;;
-            file) _path_files -f ;;
-            dir) _path_files -/ ;;
-        esac
-    done
-    (( $#described )) && _describe jet described
-    (( $#plain )) && compadd -a plain
-}
-if [[ $funcstack[1] == _jet ]]; then _jet "$@"; else compdef _jet jet; fi
-"""
-
-FISH = """# Completion of jet for fish; written by python -m jetcli.cli.manual.
-function __jet_complete
-    set -lx COMP_WORDS (commandline -cp)
-    set -lx COMP_CWORD (commandline -t)
-    for line in (_JET_COMPLETE=fish_complete jet 2>/dev/null)
-        set -l parts (string split -m 1 , -- $line)
-        switch $parts[1]
-            case plain
-                echo $parts[2]
-            case file
-                __fish_complete_path (commandline -t)
-            case dir
-                __fish_complete_directories (commandline -t)
-        end
-    end
-end
-complete -c jet -f -a '(__jet_complete)'
-"""
-
 _Side = TypeVar("_Side", State, TransportPath)
 
 
 def documents() -> dict[str, str]:
     """Return every generated file that stands alone, by its path in the repository."""
-    return {
-        "man/jet.1": manual_page(jet),
-        "completions/jet.bash": BASH,
-        "completions/_jet": ZSH,
-        "completions/jet.fish": FISH,
-    }
+    pages = {f"man/jet-{name}.1": command_page(name, command) for name, command in jet.commands.items()}
+    scripts = {"completions/jet.bash": "bash", "completions/_jet": "zsh", "completions/jet.fish": "fish"}
+    return {"man/jet.1": manual_page(jet), **pages} | {path: SCRIPTS[shell] for path, shell in scripts.items()}
 
 
 def manual_page(group: JetGroup) -> str:
     """Return jet(1) in man's own language."""
     lines = [
-        '.\\" Written by python -m jetcli.cli.manual from the commands themselves.',
-        f'.TH JET 1 "" "jet {__version__}" "User Commands"',
-        ".SH NAME",
-        "jet \\- " + _text("send files between two XMPP addresses, end-to-end encrypted"),
+        *_title("jet", "send files between two XMPP addresses, end-to-end encrypted"),
         ".SH SYNOPSIS",
         *_usages(group),
         ".SH EXAMPLES",
         *_literal(group.examples),
         ".SH COMMANDS",
+        *_terms({f"jet-{name}(1)": _first_sentence(command) for name, command in group.commands.items()}),
     ]
-    for name, command in group.commands.items():
-        lines += _command(name, command)
     lines += [".SH GLOBAL OPTIONS", "They may stand before or after the command.", *_options(group, of_all=True)]
     lines += [".SH EXIT STATUS", *_terms({str(code): text for code, text in exit_codes().items()})]
     lines += [".SH ENVIRONMENT", *_terms(ENVIRONMENT), ".SH FILES", *_terms(FILES)]
     return "\n".join(lines) + "\n"
+
+
+def command_page(name: str, command: click.Command) -> str:
+    """Return jet-NAME(1) in man's own language."""
+    first, _, _ = _first_sentence(command).rpartition(".")
+    arguments = " ".join(_argument(param) for param in command.params if isinstance(param, click.Argument))
+    lines = [
+        *_title(f"jet-{name}", first[:1].lower() + first[1:]),
+        ".SH SYNOPSIS",
+        f".B jet {_text(name)}",
+        _text(f"[OPTION]... {arguments}".rstrip()),
+        ".SH DESCRIPTION",
+    ]
+    for paragraph in (command.help or "").split("\n\n"):
+        lines += [".PP", _text(" ".join(paragraph.split()))]
+    if isinstance(command, JetCommand) and command.examples:
+        lines += [".SH EXAMPLES", *_literal(command.examples)]
+    lines += [".SH OPTIONS", *_options(command, of_all=False), ".PP"]
+    lines += ["Global options, exit codes and files are in", ".BR jet (1)."]
+    return "\n".join(lines) + "\n"
+
+
+def _title(name: str, what: str) -> Iterator[str]:
+    yield '.\\" Written by python -m jetcli.cli.manual from the commands themselves.'
+    yield f'.TH {name.upper()} 1 "" "jet {__version__}" "User Commands"'
+    yield from (".SH NAME", f"{_text(name)} \\- {_text(what)}")
+
+
+def _first_sentence(command: click.Command) -> str:
+    paragraph = " ".join((command.help or "").split("\n\n")[0].split())
+    return paragraph.partition(". ")[0].rstrip(".") + "."
 
 
 def exit_codes() -> dict[int, str]:
@@ -160,6 +132,8 @@ def with_diagram(page: str) -> str:
 
 def write(directory: Path) -> None:
     """Write all of it below `directory`, the root of the repository."""
+    (directory / "man").mkdir(exist_ok=True)
+    (directory / "completions").mkdir(exist_ok=True)
     for name, text in documents().items():
         (directory / name).write_text(text, encoding="utf-8")
     architecture = directory / "ARCHITECTURE.md"
@@ -182,15 +156,6 @@ def _usages(group: click.Group) -> Iterator[str]:
     for name, command in group.commands.items():
         words = " ".join(_argument(param) for param in command.params if isinstance(param, click.Argument))
         yield from (f".B jet {name}", _text(f"[OPTION]... {words}".rstrip()), ".br")
-
-
-def _command(name: str, command: click.Command) -> Iterator[str]:
-    yield f".SS jet {name}"
-    for paragraph in (command.help or "").split("\n\n"):
-        yield from (".PP", _text(" ".join(paragraph.split())))
-    yield from _options(command, of_all=False)
-    if isinstance(command, JetCommand) and command.examples:
-        yield from (".PP", "Examples:", *_literal(command.examples))
 
 
 def _options(command: click.Command, *, of_all: bool) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 import asyncio
 import gc
-import logging
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from jetcli.cli.invocation import Invocation
+from jetcli.cli.logs import set_up_logs
 from jetcli.cli.report import Report
 from jetcli.cli.signals import Stopped
 
@@ -19,7 +19,7 @@ REST_S = 0.1
 
 def carry_out(invocation: Invocation, report: Report, work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end; raise Stopped where a signal has cancelled it."""
-    _quiet_logs(invocation)
+    set_up_logs(invocation)
     # `run` has put it off; what was imported until now is not looked through again.
     gc.freeze()
     gc.enable()
@@ -54,12 +54,3 @@ def _stray(report: Report, invocation: Invocation, context: dict[str, Any]) -> N
     if invocation.verbose > 1:
         cause = context.get("exception") or context.get("message")
         report.view.line(f"jet: stray: {cause!r}")
-
-
-def _quiet_logs(invocation: Invocation) -> None:
-    """Let no library write to the terminal, except under -vv; `omemo.core` would write secrets at DEBUG."""
-    if invocation.verbose > 1:
-        logging.basicConfig(level=logging.INFO, format="jet: log: %(name)s: %(message)s")
-    else:
-        logging.getLogger().addHandler(logging.NullHandler())
-    logging.getLogger("omemo").setLevel(logging.INFO)

@@ -1,5 +1,6 @@
 """`jet status`: the accounts, what is unfinished, and with `--all` what has been; without the network."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -74,16 +75,16 @@ def _tell_transfers(report: Report, records: Sequence[tuple[Account, TransferRec
 
 def _fields(account: Account, record: TransferRecord) -> dict[str, object]:
     return {
-        "id": record.id,
-        "dir": record.direction,
+        "transfer": record.id,
+        "direction": record.direction,
         "account": account.name,
         "state": record.state.value,
         "peer": record.peer,
         "name": record.name,
         "path": record.path,
         "size": record.size,
-        "bytes": record.verified,
-        "updated": int(record.updated),
+        "held": record.verified if record.direction == "receive" else None,
+        "age": round(max(time.time() - record.updated, 0.0), 1),
     }
 
 

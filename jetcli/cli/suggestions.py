@@ -48,6 +48,16 @@ def accounts(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     return [CompletionItem(each.name, help=each.jid) for each in names if each.name.startswith(incomplete)]
 
 
+def topics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Complete what `jet help` can tell about."""
+    del param
+    from jetcli.cli.topics import TOPICS
+
+    group = ctx.parent.command if ctx.parent is not None else None
+    names = [*TOPICS, *(group.commands if isinstance(group, click.Group) else ())]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 def _aliases() -> Mapping[str, str]:
     config = _config()
     return config.aliases if config is not None else {}

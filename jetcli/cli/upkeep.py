@@ -9,7 +9,7 @@ import click
 
 from jetcli.cli.grammar import SETTINGS, JetCommand, global_options
 from jetcli.cli.invocation import Invocation
-from jetcli.cli.suggestions import accounts, contacts
+from jetcli.cli.suggestions import accounts, contacts, topics
 
 
 @click.command(
@@ -90,4 +90,51 @@ def logout(invocation: Invocation, /, *, jid: str | None, remove_device: bool) -
     return logout_command(invocation, jid=jid, remove_device=remove_device)
 
 
-COMMANDS = (logout, trust, status, doctor)
+@click.command(
+    cls=JetCommand,
+    context_settings=SETTINGS,
+    examples=(
+        "jet completion bash > ~/.local/share/bash-completion/completions/jet",
+        "jet completion zsh > ~/.zfunc/_jet               where ~/.zfunc is in fpath",
+        "jet completion fish > ~/.config/fish/completions/jet.fish",
+    ),
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@global_options
+@click.pass_obj
+def completion(invocation: Invocation, /, *, shell: str) -> int:
+    """Print the completion script for a shell.
+
+    It completes commands, options, files, aliases, contacts that jet has met, accounts, and transfers to continue.
+    """
+    del invocation
+    from jetcli.cli.shells import SCRIPTS
+    from jetcli.cli.streams import Output
+
+    Output().write(SCRIPTS[shell].encode())
+    return 0
+
+
+@click.command(
+    "help",
+    cls=JetCommand,
+    context_settings=SETTINGS,
+    examples=("jet help exit-codes", "jet help json", "jet help config", "jet help send"),
+)
+@click.argument("topic", metavar="[TOPIC|COMMAND]", required=False, shell_complete=topics)
+@global_options
+@click.pass_context
+def help_(ctx: click.Context, /, *, topic: str | None) -> int:
+    """Tell about a topic (exit-codes, json, config), or about a command."""
+    group = ctx.parent.command if ctx.parent is not None else None
+    command = group.get_command(ctx, topic) if isinstance(group, click.Group) and topic else group
+    if ctx.parent is not None and command is not None:
+        context = ctx.parent if command is group else click.Context(command, info_name=topic, parent=ctx.parent)
+        print(command.get_help(context))
+        return 0
+    from jetcli.cli.topics import help_command
+
+    return help_command(topic)
+
+
+COMMANDS = (logout, trust, status, doctor, completion, help_)

@@ -25,6 +25,7 @@ from jetcli.xmpp.ask import StanzaError, ask
 from jetcli.xmpp.failures import explain
 from jetcli.xmpp.security import PasswordLogin, security_layer
 from jetcli.xmpp.server import Route
+from jetcli.xmpp.trace import trace
 
 __all__ = ["AccountSettings", "Connection", "Presence", "StanzaError", "ask", "new_resource"]
 
@@ -114,6 +115,7 @@ class Connection:
         client.stream.round_trip_time = timedelta(seconds=ANSWER_S)
         self = cls(client, settings, presence, login, Route(settings))
         setup(client)
+        trace(client)
         await self._start()
         return self
 

@@ -30,9 +30,13 @@ def told():
 
 
 @pytest.fixture
-def schema(clock, told):
+def schema(clock, told, valid_event):
     moment = datetime(2026, 11, 22, 1, 40, 0, 123000, tzinfo=UTC)
-    return JsonEvents("receive", lambda line: told.append(json.loads(line)), monotonic=clock, now=lambda: moment)
+
+    def write(line):
+        told.append(valid_event(json.loads(line)))
+
+    return JsonEvents("receive", write, monotonic=clock, now=lambda: moment)
 
 
 FAILED = happened.FileFailed("k3v9", "receive", "film.mkv", DeclinedError("no room", hint="make room"), True)
@@ -116,10 +120,10 @@ def test_speed_and_time_left_are_told(schema, told, clock):
 def test_the_result_is_the_last_word(schema, told, clock):
     schema.emit(happened.Progress("k3v9", "receive", 1, 10))
     schema.emit(happened.Progress("k3v9", "receive", 2, 10))
-    schema.result(130, files=0)
+    schema.result(130, files=0, bytes=0, seconds=1.5, resumable=True, resume_id="k3v9")
     schema.result(0, files=1)
     schema.emit(happened.Warned("too late"))
-    assert [(line["type"], line.get("bytes")) for line in told] == [("progress", 1), ("progress", 2), ("result", None)]
+    assert [(line["type"], line.get("bytes")) for line in told] == [("progress", 1), ("progress", 2), ("result", 0)]
     assert (told[-1]["exit"], told[-1]["ok"]) == (130, False)
 
 

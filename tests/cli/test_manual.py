@@ -1,8 +1,8 @@
 """What is generated has not drifted from what it is generated from."""
 
+import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,11 +38,13 @@ def test_a_page_without_a_place_for_the_diagram_is_refused():
         manual.with_diagram("# Architecture")
 
 
-def test_every_command_and_option_is_in_the_manual():
-    page = manual.documents()["man/jet.1"].replace("\\-", "-")
+def test_every_command_has_a_page_with_all_its_options():
+    pages = {name: text.replace("\\-", "-") for name, text in manual.documents().items()}
     for name, command in jet.commands.items():
-        assert f".SS jet {name}\n" in page
-        assert all(spelling in page for param in command.params for spelling in param.opts if spelling.startswith("-"))
+        assert f"jet-{name}(1)" in pages["man/jet.1"]
+        spellings = [each for param in command.params for each in param.opts if each.startswith("-")]
+        text = pages["man/jet.1"] + pages[f"man/jet-{name}.1"]
+        assert all(spelling in text for spelling in spellings)
 
 
 def test_every_exit_code_has_a_meaning():
@@ -52,12 +54,24 @@ def test_every_exit_code_has_a_meaning():
     assert codes[errors.IntegrityError.exit_code].startswith("integrity: ")
 
 
+def test_the_exit_codes_of_the_page_are_those_of_the_program():
+    page = (ROOT / "man/jet.1").read_text(encoding="utf-8").replace("\\-", "-")
+    section = page.partition(".SH EXIT STATUS\n")[2].partition("\n.SH")[0]
+    read_back = {int(code): text for code, text in re.findall(r"\.TP\n\.B (\d+)\n(.*)", section)}
+    assert {code: text.partition(":")[0] for code, text in read_back.items() if 0 < code < 16} == {
+        error.exit_code: error.code for error in (errors.JetError, *errors.JetError.__subclasses__())
+    }
+    assert set(read_back) - set(range(1, 16)) == {0, 130, 141, 143}
+
+
 @pytest.mark.skipif(shutil.which("man") is None, reason="man is not installed")
-def test_man_has_nothing_to_complain_about():
+@pytest.mark.parametrize("name", sorted(name for name in manual.documents() if name.startswith("man/")))
+def test_man_has_nothing_to_complain_about(name):
     done = subprocess.run(
-        ["man", "--warnings", "-l", str(ROOT / "man/jet.1")], capture_output=True, text=True, timeout=30, check=True
+        ["man", "--warnings", "-l", str(ROOT / name)], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stderr == ""
+    assert "NAME" in done.stdout
 
 
 def test_everything_is_written_where_it_belongs(tmp_path):
@@ -67,48 +81,3 @@ def test_everything_is_written_where_it_belongs(tmp_path):
     manual.write(tmp_path)
     assert (tmp_path / "man/jet.1").read_text() == manual.documents()["man/jet.1"]
     assert "old" not in (tmp_path / "ARCHITECTURE.md").read_text()
-
-
-@pytest.fixture
-def shell(environment, account, tmp_path):
-    """Run a shell that finds this jet under its name."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "jet").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m jetcli "$@"\n')
-    (programs / "jet").chmod(0o755)
-
-    def run(name, script):
-        if shutil.which(name) is None:
-            pytest.skip(f"{name} is not installed")
-        done = subprocess.run(
-            [name, "-c", script],
-            env=environment | {"PATH": f"{programs}:{environment['PATH']}"},
-            cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True,
-        )  # fmt: skip
-        return done.stdout.split()
-
-    return run
-
-
-CASES = [
-    (["jet", "rec"], "receive"),
-    (["jet", "send", "--pa"], "--path"),
-    (["jet", "send", "--path", "rel"], "relay"),
-    (["jet", "caps", "jul"], "juliet"),
-    (["jet", "send", "film.mkv", "nur"], "nurse"),
-]
-
-
-@pytest.mark.parametrize(("words", "completed"), CASES)
-def test_bash_completes(shell, words, completed):
-    script = f"source {ROOT}/completions/jet.bash; COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}"
-    assert shell("bash", f"{script}; _jet jet; echo ${{COMPREPLY[@]}}") == [completed]
-
-
-@pytest.mark.parametrize(("words", "completed"), CASES)
-def test_fish_completes(shell, words, completed):
-    assert shell("fish", f"source {ROOT}/completions/jet.fish; complete -C '{' '.join(words)}'")[0] == completed
-
-
-def test_zsh_can_read_its_script(shell):
-    assert shell("zsh", f"zsh -n {ROOT}/completions/_jet && echo read") == ["read"]

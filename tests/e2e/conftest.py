@@ -282,8 +282,18 @@ def _made(place: Path, made, on: Prosody, address: str) -> Home:
     return Home(place / "home", place / "files", made.jid, made.password, on, address)
 
 
+def _check_events(process: Jet, valid_event: Callable[[dict], dict]) -> None:
+    """Every event is as the schema says, and one result is the last, unless the process was killed."""
+    if "--json" not in process.args:
+        return
+    kinds = [valid_event(event)["type"] for event in process.events]
+    if kinds and process.code is not None and process.code >= 0:
+        assert kinds.count("result") == 1, process
+        assert kinds[-1] == "result", process
+
+
 @pytest.fixture
-def jet() -> Iterator[Callable[..., Jet]]:
+def jet(valid_event) -> Iterator[Callable[..., Jet]]:
     """Start `jet` in a home: `jet(romeo, "send", "a.txt", juliet.jid)`.
 
     Takes `stdin` (bytes), `env`, `cwd`, `umask`, `terminal=True` (a pty) and `prefix` (words before the command).
@@ -293,6 +303,7 @@ def jet() -> Iterator[Callable[..., Jet]]:
 
         def start(home: Home, *args: str | Path, **kwargs) -> Jet:
             process = Jet(home, tuple(map(str, args)), **kwargs)
+            running.callback(_check_events, process, valid_event)
             running.callback(process.end)
             return process
 

@@ -1,0 +1,43 @@
+"""Where logs go: nowhere, to standard error under `-vv`, and to the file that `--log-file` names.
+
+No library may write what it likes: the loggers of the login and of the ratchet have levels of their own
+(`jetcli.xmpp.aioxmpp_fixes`, `jetcli.xmpp.omemo_ratchet`), so that no password and no key is ever in a log.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+from jetcli.cli.invocation import Invocation
+from jetcli.errors import LocalFileError
+from jetcli.protocol.policy import shown
+
+
+def set_up_logs(invocation: Invocation) -> None:
+    """Send logs where the command line says; raise LocalFileError where the file cannot be written."""
+    handlers: list[logging.Handler] = []
+    if invocation.verbose > 1:
+        handlers.append(_handler(logging.StreamHandler(), "jet: log: %(name)s: %(message)s"))
+    if invocation.log_file is not None:
+        handlers.append(_handler(_private_file(invocation.log_file), "%(asctime)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    for handler in handlers or [logging.NullHandler()]:
+        root.addHandler(handler)
+    if handlers:
+        root.setLevel(logging.INFO)
+        logging.getLogger("jetcli").setLevel(logging.DEBUG)
+    logging.getLogger("omemo").setLevel(logging.INFO)
+
+
+def _handler(handler: logging.Handler, form: str) -> logging.Handler:
+    handler.setFormatter(logging.Formatter(form))
+    return handler
+
+
+def _private_file(path: Path) -> logging.Handler:
+    """Open the file for its owner only: addresses and names of files are in it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise LocalFileError(f"cannot write '{shown(str(path))}': {(error.strerror or 'no reason').lower()}") from None
+    return logging.StreamHandler(os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace"))
