@@ -135,6 +135,12 @@ class LocalFileError(JetError):
     code = "local-file"
 
 
+class ClosedOutputError(LocalFileError):
+    """Nobody reads standard output any more; the code is that of a program that SIGPIPE ends."""
+
+    exit_code = 141
+
+
 class PartialError(JetError):
     """Some of several files failed."""
 

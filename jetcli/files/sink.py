@@ -50,6 +50,17 @@ class Output(Protocol):
     def position(self) -> int:
         """Bytes written so far, those of earlier sessions included."""
 
+    @property
+    def resumable(self) -> bool:
+        """Whether another session may go on from what is kept."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether writing waits for somebody."""
+
+    def stop(self) -> None:
+        """Make the present and every later writing fail that would have to wait; for any thread."""
+
     def write(self, view: memoryview) -> None:
         """Take all of `view`; raise LocalFileError if that cannot be done."""
 
@@ -68,6 +79,9 @@ class Output(Protocol):
 
 class Sink:
     """A part file `.jet-<transfer id>.part` that becomes `name` in `directory`. See `Output`."""
+
+    resumable = True
+    waiting = False
 
     def __init__(
         self, directory: Path, name: str, transfer_id: str, *, size: int | None, on_exist: OnExist, output: bool
@@ -174,6 +188,9 @@ class Sink:
     def sync_in_background(self, synced: Callable[[int], None]) -> None:
         """Sync every 64 MiB or second on a thread of its own, which calls `synced` with the bytes that are safe."""
         self._syncer = Syncer(self.sync, synced)
+
+    def stop(self) -> None:
+        """Do nothing: a file never waits."""
 
     def write(self, view: memoryview) -> None:
         """Write all of `view` at `position`.

@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from jetcli.errors import LocalFileError
 from jetcli.files.reason import reason
@@ -41,8 +41,44 @@ class SourceIdentity:
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
+class Origin(Protocol):
+    """What is sent: a file (`Source`), or a pipe that is read once. A worker thread reads, any thread may `stop`."""
+
+    @property
+    def name(self) -> str:
+        """Name on the wire."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, None where only the end will tell."""
+
+    @property
+    def mtime(self) -> float | None:
+        """When it was last modified, in seconds since the epoch, where that means something."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether another session may go on from the middle."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether reading waits for somebody."""
+
+    def read_into(self, view: memoryview, offset: int, /) -> int:
+        """Fill `view` from `offset` on; return how many bytes there were, 0 at the end."""
+
+    def changed(self) -> str | None:
+        """Say how it differs from what was announced, or None."""
+
+    def stop(self) -> None:
+        """Make the present and every later reading fail that would have to wait."""
+
+
 class Source:
     """An open regular file: `name` goes on the wire, `identity` is what it was when it was opened."""
+
+    resumable = True
+    waiting = False
 
     def __init__(self, path: Path, name: str, descriptor: int, identity: SourceIdentity) -> None:
         self.path = path
@@ -56,7 +92,7 @@ class Source:
 
         Raises LocalFileError if it is missing, unreadable or no regular file, or if a stanza cannot carry its name.
         """
-        name = _sendable(path.name if name is None else name)
+        name = sendable(path.name if name is None else name)
         try:
             # Before the opening, since that alone already does something to a tape or a terminal.
             _refuse_irregular(path, os.stat(path))
@@ -110,6 +146,9 @@ class Source:
             return "another file took its place"
         return None if now == self.identity else "it was modified"
 
+    def stop(self) -> None:
+        """Do nothing: a file never waits."""
+
     def close(self) -> None:
         """Close the file; a second time does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
@@ -125,8 +164,8 @@ class Source:
         self.close()
 
 
-def _sendable(name: str) -> str:
-    """Refuse a name that XML cannot carry: control characters, and bytes that are not UTF-8."""
+def sendable(name: str) -> str:
+    """Return `name` if XML can carry it: no control characters, no bytes that are not UTF-8. Raises LocalFileError."""
     if not name or any(unicodedata.category(char) in {"Cc", "Cs"} or char in "\ufffe\uffff" for char in name):
         raise LocalFileError(
             f"the name '{shown(name)}' cannot be sent", hint="jet send --name NAME sends it under another"

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from jetcli.errors import IntegrityError, InterruptedTransferError, JetError
-from jetcli.files.sink import Sink
+from jetcli.files.sink import Output, Sink
 from jetcli.protocol.checksum import proves
 from jetcli.protocol.effects import Ended
 from jetcli.protocol.model import Cipher, Content, PathKind, Ping, Range, Received, TransportSecret
@@ -25,8 +25,9 @@ from jetcli.transfer.events import FileDone, Listener, PathChosen, Phase, Progre
 from jetcli.transfer.journal import Journal
 from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, last_word, reason_for
 from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.patience import Patience
 from jetcli.transfer.proving import show_prefix
-from jetcli.transfer.pump import Counter, pump
+from jetcli.transfer.pump import BothEnds, Counter, pump
 from jetcli.transfer.stream import ReceivedStream, receive_stream
 from jetcli.xmpp.channel import Channel
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
@@ -82,7 +83,7 @@ class Incoming:
         negotiation: Negotiation,
         *,
         expected: Expected,
-        sink: Sink,
+        sink: Output,
         journal: Journal,
         mailbox: Mailbox,
     ) -> None:
@@ -122,6 +123,7 @@ class Incoming:
         if begun.prove:
             self._emit(Phase("comparing what both sides hold", self._expected.id))
             secret = self._expected.secret
+            assert isinstance(self._sink, Sink), "only what can be read again is continued"
             await show_prefix(self._online, self._negotiation, secret, self._sink, self._offset)
         self._emit(Phase("looking for a way", self._expected.id))
         channel = await self._negotiation.channel
@@ -132,7 +134,8 @@ class Incoming:
         self._flowing = True
         self._negotiation.first_byte()
         self._journal.active()
-        self._sink.sync_in_background(lambda synced: self._journal.synced(self._sink.position, synced))
+        if isinstance(self._sink, Sink):
+            self._sink.sync_in_background(lambda synced: self._journal.synced(self._sink.position, synced))
         try:
             received = await self._pump(channel, path, begun.offer)
             verified = await self._check(received)
@@ -173,9 +176,15 @@ class Incoming:
                 name=shown(expected.name),
             )
 
-        return await pump(
-            self._online.pool, channel, work, self._progress, ended=self._negotiation.ended, start=self._offset
-        )
+        patience = Patience(self._negotiation, channel, self._sink, idle_s=self._online.network.idle_s)
+
+        def told(position: int) -> None:
+            self._progress(position)
+            if expected.between_jets:
+                patience.look()
+
+        both = BothEnds(channel, self._sink)
+        return await pump(self._online.pool, both, work, told, ended=self._negotiation.ended, start=self._offset)
 
     def _transcript(self, offer: Content) -> bytes:
         session = self._negotiation.session
@@ -217,7 +226,7 @@ class Incoming:
             return proof
         return "chunks+checksum" if jets else "tag+checksum"
 
-    async def _finish(self) -> Path:
+    async def _finish(self) -> Path | None:
         """Publish and say so; whoever stops us meanwhile waits for it: a file is published and recorded, or neither."""
         finishing = asyncio.get_running_loop().create_task(self._publish_and_tell())
         try:
@@ -225,7 +234,7 @@ class Incoming:
         finally:
             await asyncio.wait({finishing})
 
-    async def _publish_and_tell(self) -> Path:
+    async def _publish_and_tell(self) -> Path | None:
         published = await self._publish()
         self._published = True
         self._journal.done()
@@ -233,7 +242,7 @@ class Incoming:
         self._negotiation.terminate("success")
         return published
 
-    async def _publish(self) -> Path:
+    async def _publish(self) -> Path | None:
         """Publish the verified file, telling the peer now and then that we are alive."""
         loop = asyncio.get_running_loop()
         publishing = loop.run_in_executor(self._online.pool, self._sink.publish, believed_time(self._expected.date))
@@ -245,10 +254,11 @@ class Incoming:
 
     # Ends.
 
-    def _done(self, path: Path, received: ReceivedStream, verified: Verification) -> FileDone:
+    def _done(self, path: Path | None, received: ReceivedStream, verified: Verification) -> FileDone:
         sha256 = received.sha256.hex() if received.sha256 else None
+        name = path.name if path else self._expected.name
         size, seconds = self._offset + received.length, time.monotonic() - self._started
-        done = FileDone(self._expected.id, "receive", path.name, path, size, seconds, verified, sha256)
+        done = FileDone(self._expected.id, "receive", name, path, size, seconds, verified, sha256)
         self._emit(done)
         return done
 
@@ -265,7 +275,7 @@ class Incoming:
     @property
     def _resumable(self) -> bool:
         """Whether what is in the part is verified, so that another session may build on it."""
-        return self._expected.between_jets and (self._flowing or self._expected.continued)
+        return self._sink.resumable and self._expected.between_jets and (self._flowing or self._expected.continued)
 
     def _leave(self, *, keep: bool) -> None:
         """Keep the verified bytes for another session, or remove the part."""

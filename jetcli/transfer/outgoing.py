@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from jetcli.errors import InterruptedTransferError, JetError, LocalFileError, NotResumableError
-from jetcli.files.source import Source
+from jetcli.files.source import Origin, Source
 from jetcli.protocol.checksum import checksum
 from jetcli.protocol.effects import Ended
 from jetcli.protocol.model import Cipher, Content, PathKind, Range, TransportSecret
@@ -21,8 +21,9 @@ from jetcli.transfer.events import Direction, FileDone, Listener, PathChosen, Ph
 from jetcli.transfer.journal import Journal
 from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, last_word, reason_for
 from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.patience import Patience
 from jetcli.transfer.proving import demand_prefix
-from jetcli.transfer.pump import Counter, pump
+from jetcli.transfer.pump import BothEnds, Counter, pump
 from jetcli.transfer.stream import SentStream, send_stream
 from jetcli.xmpp.channel import Channel
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
@@ -54,7 +55,7 @@ class Outbound:
     """
 
     id: str
-    source: Source
+    source: Origin
     cipher: Cipher
     checksum: bool = False
     hex_checksum: bool = False
@@ -136,6 +137,7 @@ class Outgoing:
         """Let the receiver prove that it holds the beginning of our source, and vouch for the source from now on."""
         self._emit(Phase("comparing what both sides hold", self._out.id))
         source = self._out.source
+        assert isinstance(source, Source), "only what can be read again is continued"
         await demand_prefix(self._online, begun.negotiation, begun.secret, source, begun.agreed.offset)
         if self.journal:
             self.journal.source_is(source)
@@ -169,12 +171,17 @@ class Outgoing:
                 written_back=out.written_back if begun.negotiation.path is PathKind.PROXY else 0,
             )
 
+        patience = Patience(begun.negotiation, channel, out.source, idle_s=self._online.network.idle_s)
+
         def progress(position: int) -> None:
             self._position = position
+            if out.between_jets:
+                patience.look()
             self._emit(Progress(out.id, SEND, position, out.source.size, agreed.offset))
 
         ended = begun.negotiation.ended
-        return await pump(self._online.pool, channel, work, progress, ended=ended, start=agreed.offset)
+        both = BothEnds(channel, out.source)
+        return await pump(self._online.pool, both, work, progress, ended=ended, start=agreed.offset)
 
     def _transcript(self, begun: Begun) -> bytes:
         session = begun.negotiation.session
@@ -227,7 +234,7 @@ class Outgoing:
 
     @property
     def _resumable(self) -> bool:
-        return self._out.between_jets and (self._flowing or self._out.continued)
+        return self._out.source.resumable and self._out.between_jets and (self._flowing or self._out.continued)
 
     def _record_failure(self, *, kept: bool) -> None:
         if self.journal:

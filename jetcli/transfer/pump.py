@@ -7,15 +7,41 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from jetcli.protocol.effects import Ended
-from jetcli.xmpp.channel import Channel
 
 T = TypeVar("T")
 
 #: Progress events a second at most (the first and the last always).
 _TICK_S = 0.25
+
+
+class Abortable(Protocol):
+    """What a worker may be waiting in."""
+
+    def abort(self) -> None:
+        """Make the worker's present and later calls fail at once; for any thread."""
+
+
+class Stoppable(Protocol):
+    """The local end of a stream, where a worker may be waiting too."""
+
+    def stop(self) -> None:
+        """Make the worker's present and later calls fail at once; for any thread."""
+
+
+class BothEnds:
+    """A channel and the local end of its stream, aborted together."""
+
+    def __init__(self, channel: Abortable, local: Stoppable) -> None:
+        self._channel = channel
+        self._local = local
+
+    def abort(self) -> None:
+        """Abort both."""
+        self._channel.abort()
+        self._local.stop()
 
 
 class Counter:
@@ -31,7 +57,7 @@ class Counter:
 
 async def pump(
     pool: Executor,
-    channel: Channel,
+    channel: Abortable,
     work: Callable[[Counter, threading.Event], T],
     progress: Callable[[int], None],
     *,

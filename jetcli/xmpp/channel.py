@@ -10,7 +10,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -24,7 +24,12 @@ _SO_NWRITE = 0x1024
 
 
 class Channel(Protocol):
-    """A connected bytestream for one worker thread. All calls but `abort` are the worker's, or its successor's."""
+    """A connected bytestream for one worker thread. All calls but `abort` are the worker's, or its successor's.
+
+    Where the idle time passes, `patience` is asked whether to wait on: it says so while the peer is known to be alive.
+    """
+
+    patience: Callable[[], bool]
 
     def recv_into(self, buffer: memoryview, /) -> int:
         """Put at least one byte into `buffer` and return how many; 0 at the end of the stream.
@@ -55,6 +60,7 @@ class SocketChannel:
     """A `Channel` over a connected TCP socket, which it owns."""
 
     def __init__(self, connection: socket.socket, *, idle_s: float = IDLE_S) -> None:
+        self.patience: Callable[[], bool] = lambda: False
         self._socket = connection
         self._idle_s = idle_s
         self._aborted = False
@@ -62,10 +68,18 @@ class SocketChannel:
 
     def recv_into(self, buffer: memoryview, /) -> int:
         """Receive at least one byte, see `Channel`; after `abort` raises ConnectionAbortedError."""
-        count = self._socket.recv_into(buffer)
+        count = self._receive(buffer)
         if not count and self._aborted:
             raise ConnectionAbortedError("the transfer was aborted")
         return count
+
+    def _receive(self, buffer: memoryview) -> int:
+        while True:
+            try:
+                return self._socket.recv_into(buffer)
+            except TimeoutError:
+                if not self.patience():
+                    raise
 
     def sendall(self, data: memoryview, /) -> None:
         """Send all of `data`, see `Channel`; the idle time passes only while the peer takes not a byte."""
@@ -81,7 +95,7 @@ class SocketChannel:
                 return self._socket.send(data)
             except TimeoutError:
                 before, queued = queued, self._queued()
-                if queued == before:
+                if queued == before and not self.patience():
                     raise
 
     def _queued(self) -> int | None:

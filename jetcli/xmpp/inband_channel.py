@@ -65,6 +65,7 @@ class InbandChannel:
         self._released = released
         self._modulo = modulo
         self._idle_s = idle_s
+        self.patience: Callable[[], bool] = lambda: False
         self._loop = asyncio.get_running_loop()
         # Everything below is shared with the worker and guarded by this condition, except where noted.
         self._changed = threading.Condition()
@@ -177,8 +178,9 @@ class InbandChannel:
                     raise self._failure
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
-        if not self._changed.wait_for(lambda: self._aborted or condition(), self._idle_s):
-            raise TimeoutError("the bytestream stands still")
+        while not self._changed.wait_for(lambda: self._aborted or condition(), self._idle_s):
+            if not self.patience():
+                raise TimeoutError("the bytestream stands still")
         if self._aborted:
             raise ConnectionAbortedError("the transfer was aborted")
 

@@ -6,6 +6,7 @@ accepted content, the channel for the bytes, the checksum, the end.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -21,9 +22,11 @@ from jetcli.protocol.model import (
     InbandTransport,
     Initiate,
     PathKind,
+    Ping,
     Prefix,
     Reason,
     Received,
+    SessionInfo,
     SessionNote,
 )
 from jetcli.protocol.session import Session
@@ -72,6 +75,8 @@ class Negotiation:
         self.on_accepted: Callable[[], None] = lambda: None
         self.path: PathKind | None = None
         self.relay: str | None = None
+        #: When the peer last said that it is alive and waits for someone at its end, on the loop's clock.
+        self.pinged_at = -math.inf
         self._deliver = deliver
         self._open_inband = open_inband
         self._deadlines: dict[fx.Wait, asyncio.TimerHandle] = {}
@@ -111,6 +116,8 @@ class Negotiation:
 
     def receive(self, action: Action) -> None:
         """Take an action of the peer; raise RemoteProtocolError where it cannot be taken."""
+        if isinstance(action, SessionInfo) and isinstance(action.note, Ping):
+            self.pinged_at = asyncio.get_running_loop().time()
         self._perform(self.session.receive(action))
 
     async def close(self) -> None:
