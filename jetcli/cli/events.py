@@ -87,9 +87,9 @@ class JsonEvents:
         """Tell that a person is being asked."""
         self._tell("prompt", transfer, question=question, choices=choices, default=default)
 
-    def row(self, fields: Json, kind: str = "device") -> None:
+    def row(self, fields: Json, kind: str = "device", transfer: str | None = None) -> None:
         """Tell one row of a table."""
-        self._tell(kind, None, **fields)
+        self._tell(kind, transfer, **fields)
 
     def error(self, error: JetError, *, transfer: str | None = None, resumable: bool = False) -> None:
         """Tell a failure."""

@@ -65,6 +65,15 @@ class Questions:
             self._always.add(bare)
         return consent
 
+    async def confirm(self, transfer: str, question: str) -> bool:
+        """Ask a question of which no is the answer of silence."""
+        async with self._one_at_a_time:
+            self._view.hide()
+            if self._json is not None:
+                self._json.prompt(transfer, question, ["yes", "no"], "no")
+            answer = await self._ask(f"{question} [y/N]  ")
+        return (answer or "").strip().lower() in {"y", "yes"}
+
     async def _answer(self, offer: OfferSeen, bare: str) -> Consent:
         question = f"Accept? [y]es  [n]o  [r]ename  [a]lways from {shown(bare)}:  "
         if self._json is not None:

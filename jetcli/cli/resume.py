@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jetcli.cli.accounts import config_of, paths_of
+from jetcli.cli.accounts import config_of, interactive, paths_of
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.wording import duration_text, share_text, size_text
-from jetcli.errors import SetupError, UsageError
+from jetcli.errors import NotResumableError, SetupError, UsageError
 from jetcli.protocol.policy import shown
 from jetcli.state.config import Account, Config
 from jetcli.state.locks import transfer_lock
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from jetcli.cli.report import Report
     from jetcli.transfer.account import Online
+    from jetcli.transfer.events import FileDone, FileFailed
 
 COLUMNS = ("ID", "DIRECTION", "FILE", "HELD", "PEER", "LAST", "STATE")
 
@@ -72,7 +73,7 @@ def show_transfers(report: "Report", records: Sequence[TransferRecord], director
     rows = [_row(record, directory) for record in records]
     if report.json is not None:
         for row in rows:
-            report.json.row(row, kind="transfer")
+            report.json.row({name: row[name] for name in row if name != "id"}, "transfer", row["id"])
         return
     if rows:
         show_table(report, COLUMNS, [_cells(row) for row in rows])
@@ -92,9 +93,35 @@ def _continue(
         from jetcli.cli.report import exit_code
         from jetcli.transfer.resume import resume_files
 
-        return exit_code(await resume_files(online, records, placing, report.emit))
+        results = await resume_files(online, records, placing, report.emit)
+        again = [record for record, result in zip(records, results, strict=True) if _may_start_again(record, result)]
+        if again and interactive(invocation):
+            restarted = {record.id: await _start_again(online, record, report) for record in again}
+            results = [restarted.get(record.id) or result for record, result in zip(records, results, strict=True)]
+        return exit_code(results)
 
     return go_online(invocation, report, config, network, work, command="resume")
+
+
+def _may_start_again(record: TransferRecord, result: "FileDone | FileFailed") -> bool:
+    """Say whether the file could still be sent from its beginning, now that it cannot be continued."""
+    from jetcli.transfer.events import FileFailed
+
+    not_resumable = isinstance(result, FileFailed) and isinstance(result.error, NotResumableError)
+    return not_resumable and record.direction == "send" and Path(record.path).is_file()
+
+
+async def _start_again(online: "Online", record: TransferRecord, report: "Report") -> "FileDone | FileFailed | None":
+    """Send a file from its beginning if the user says so; None where they do not."""
+    from jetcli.cli.prompt import Questions
+    from jetcli.transfer.options import SendOptions
+    from jetcli.transfer.send import send_files
+
+    question = f"Send {shown(record.name)} to {shown(record.peer)} again from the beginning?"
+    if not await Questions(report.view, report.json).confirm(record.id, question):
+        return None
+    options = SendOptions(online.network, name=record.name)
+    return (await send_files(online, [Path(record.path)], record.peer, options, report.emit))[0]
 
 
 @contextmanager
@@ -144,7 +171,7 @@ def _part(record: TransferRecord) -> Path | None:
 def _row(record: TransferRecord, directory: Path) -> dict[str, Any]:
     part = _part(record)
     return {
-        "transfer": record.id,
+        "id": record.id,
         "direction": record.direction,
         "name": record.name,
         "size": record.size,
@@ -176,4 +203,4 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     if state != "running":
         state = "interrupted" if row["resumable"] else "not resumable"
     age = f"{duration_text(row['age'])} ago"
-    return row["transfer"], row["direction"], shown(row["name"]), held, shown(row["peer"]), age, state
+    return row["id"], row["direction"], shown(row["name"]), held, shown(row["peer"]), age, state

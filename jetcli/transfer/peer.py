@@ -75,7 +75,7 @@ async def resuming_peers(online: Online, bare_jid: str, *, before: str | None) -
     """
     known = (before,) if before else ()
     seen = await _resources(online, bare_jid, 0.0) if online.discovery.shows_presence(bare_jid) else ()
-    peers = await _present(online, bare_jid, tuple(dict.fromkeys((*known, *seen))))
+    peers = await _present(online, bare_jid, tuple(dict.fromkeys((*known, *seen))), awake=True)
     if not peers:
         raise UnavailableError(f"{shown(bare_jid)} is not online")
     able = [peer for peer in peers if peer.abilities.resumes]
@@ -101,28 +101,28 @@ async def _resources(online: Online, to: str, wait_s: float) -> tuple[str, ...]:
     return tuple(r.jid for r in online.discovery.resources(bare_jid) if r.jid != online.jid)
 
 
-async def _present(online: Online, to: str, resources: tuple[str, ...]) -> list[Peer]:
+async def _present(online: Online, to: str, resources: tuple[str, ...], *, awake: bool = False) -> list[Peer]:
     """Ask `resources`, and those that show up meanwhile where none of them answers: they may all have been killed."""
     bare_jid, _, resource = to.partition("/")
     asked: set[str] = set()
     peers: list[Peer] = []
     while resources and not peers:
         asked.update(resources)
-        peers = await _answering(online, bare_jid, resources)
+        peers = await _answering(online, bare_jid, resources, awake=awake)
         seen = () if resource else online.discovery.resources(bare_jid)
         resources = tuple(r.jid for r in seen if r.jid not in asked and r.jid != online.jid)
     return peers
 
 
-async def _answering(online: Online, bare_jid: str, resources: tuple[str, ...]) -> list[Peer]:
+async def _answering(online: Online, bare_jid: str, resources: tuple[str, ...], *, awake: bool = False) -> list[Peer]:
     """Ask every resource at once what it can do; the order stays, and those that do not answer are left out."""
-    answers = await asyncio.gather(*(_ask(online, bare_jid, jid) for jid in resources))
+    answers = await asyncio.gather(*(_ask(online, bare_jid, jid, awake=awake) for jid in resources))
     return [peer for peer in answers if peer is not None]
 
 
-async def _ask(online: Online, bare_jid: str, jid: str) -> Peer | None:
+async def _ask(online: Online, bare_jid: str, jid: str, *, awake: bool) -> Peer | None:
     try:
-        info = await online.discovery.peer_info(jid, GHOST_S)
+        info = await online.discovery.peer_info(jid, GHOST_S, awake=awake)
     except JetError as error:
         online.emit(Detail(f"{shown(jid)} passed over: {error.message}"))
         return None

@@ -10,7 +10,7 @@ from jetcli.transfer.collection import Collection
 from jetcli.transfer.delivery import Delivery
 from jetcli.transfer.events import FileDone, FileFailed, Listener, Offered, Waiting
 from jetcli.transfer.options import Placing
-from jetcli.transfer.outcome import Broken, failed
+from jetcli.transfer.outcome import Broken, Outcome, failed
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.persistence import persist
 from jetcli.transfer.serve import Serving
@@ -31,27 +31,30 @@ async def resume_file(
 
     Raises SetupError where another process owns the transfer.
     """
-    emit(Offered(record.id, record.direction, record.peer, record.name, record.size, record.media_type, resumable=True))
-    if record.state is TransferState.DONE:
-        error = NotResumableError(f"'{shown(record.name)}' is complete")
-        outcome: FileDone | Broken = Broken(error)
-    elif not record.chunked:
-        outcome = Broken(
-            NotResumableError(f"{shown(record.peer)} used a client that cannot continue '{shown(record.name)}'")
-        )
-    else:
-        with online.ownership.own(record.id) as mailbox:
-            try:
-                outcome = await _go_on(online, record, placing, emit, mailbox)
-            finally:
-                await mailbox.close()
+    outcome = await continue_transfer(online, record, placing, emit)
     if isinstance(outcome, FileDone):
         return outcome
-    if isinstance(outcome.error, NotResumableError) and record.state is not TransferState.DONE:
-        online.transfers.finish(record.id, TransferState.FAILED, record.updated)
     event = failed(outcome, record.id, record.direction, record.name)
     emit(event)
     return event
+
+
+async def continue_transfer(online: Online, record: TransferRecord, placing: Placing, emit: Listener) -> Outcome:
+    """Continue one transfer; a failure is returned and not told. Raises SetupError as `resume_file`."""
+    if record.state is TransferState.DONE:
+        return Broken(NotResumableError(f"'{shown(record.name)}' is complete"))
+    emit(Offered(record.id, record.direction, record.peer, record.name, record.size, record.media_type, resumable=True))
+    if not record.chunked:
+        told = f"the client of {shown(record.peer)} cannot continue '{shown(record.name)}'"
+        return Broken(NotResumableError(f"{told}; it has to start again"))
+    with online.ownership.own(record.id) as mailbox:
+        try:
+            outcome = await _go_on(online, record, placing, emit, mailbox)
+        finally:
+            await mailbox.close()
+    if isinstance(outcome, Broken) and isinstance(outcome.error, NotResumableError) and not outcome.moved:
+        online.transfers.finish(record.id, TransferState.FAILED, record.updated)
+    return outcome
 
 
 async def _go_on(

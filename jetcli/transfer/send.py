@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jetcli.errors import JetError, RemoteProtocolError, TrustError, UnsupportedError
+from jetcli.errors import (
+    JetError,
+    NotResumableError,
+    RemoteProtocolError,
+    SetupError,
+    TrustError,
+    UnsupportedError,
+)
 from jetcli.files.source import Source
 from jetcli.protocol.model import (
     IV_SIZE,
@@ -22,16 +29,29 @@ from jetcli.protocol.model import (
 from jetcli.protocol.offer import check_acceptance, cipher_for, file_offer
 from jetcli.protocol.policy import GCM_LIMIT, shown
 from jetcli.protocol.ranges import rest_of
+from jetcli.state.transfers import TransferRecord
 from jetcli.transfer.account import Online
 from jetcli.transfer.delivery import Delivery
-from jetcli.transfer.events import Accepted, Detail, FileDone, FileFailed, Listener, Offered, PeerFound, Phase, Waiting
+from jetcli.transfer.events import (
+    Accepted,
+    Detail,
+    FileDone,
+    FileFailed,
+    Listener,
+    Offered,
+    PeerFound,
+    Phase,
+    Waiting,
+    Warned,
+)
 from jetcli.transfer.journal import Journal, new_transfer_id
-from jetcli.transfer.options import SendOptions
+from jetcli.transfer.options import Placing, SendOptions
 from jetcli.transfer.outcome import Outcome, failed, reason_for
 from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer, find_peer
 from jetcli.transfer.persistence import persist
+from jetcli.transfer.resume import continue_transfer
 from jetcli.transfer.serve import Serving
 from jetcli.transfer.ways import offered_transport
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
@@ -51,8 +71,50 @@ async def send_files(
     async with Serving(online, emit):
         for path in paths:
             with Source.open(path, options.name) as source:
-                results.append(await _Sending(online, peer, source, options, emit).run())
+                earlier = await _continue_earlier(online, peer, source, emit)
+                results.append(earlier or await _Sending(online, peer, source, options, emit).run())
     return results
+
+
+async def _continue_earlier(online: Online, peer: Peer, source: Source, emit: Listener) -> FileDone | FileFailed | None:
+    """Continue an unfinished transfer of the very same file to the same peer, if there is one that can be.
+
+    None means that it starts from the beginning, which is said where something had been sent.
+    """
+    record = _earlier(online, peer, source)
+    if record is None:
+        return None
+    try:
+        outcome = await continue_transfer(online, record, Placing(), emit)
+    except SetupError:
+        return None  # another process is sending it; the user wants it sent once more
+    if isinstance(outcome, FileDone):
+        return outcome
+    if isinstance(outcome.error, NotResumableError):
+        emit(Warned(f"{outcome.error.message}; '{shown(source.name)}' starts again from the beginning", record.id))
+        return None
+    event = failed(outcome, record.id, "send", source.name)
+    emit(event)
+    return event
+
+
+def _earlier(online: Online, peer: Peer, source: Source) -> TransferRecord | None:
+    """Return the latest unfinished transfer of this path, name, size and time to this peer."""
+    if not peer.abilities.resumes:
+        return None
+    for record in online.transfers.unfinished():
+        alike = (record.direction, record.peer, record.name) == ("send", peer.bare_jid, source.name)
+        if alike and record.chunked and _same_state(record, source):
+            return record
+    return None
+
+
+def _same_state(record: TransferRecord, source: Source) -> bool:
+    """Say whether the record is about this path, with the same size and time."""
+    known, now = record.source, source.identity
+    if known is None or record.path != str(source.path.absolute()):
+        return False
+    return (known.size, known.mtime_ns) == (now.size, now.mtime_ns)
 
 
 def weakest(devices: Iterable[Device]) -> Trust:

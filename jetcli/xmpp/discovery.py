@@ -103,14 +103,16 @@ class Discovery:
         own = self._client.local_jid.bare() == parsed_jid(bare).bare()
         return own or self._subscription(bare) in {"to", "both"}
 
-    async def peer_info(self, full_jid: str, timeout_s: float = INFO_S) -> PeerInfo:
+    async def peer_info(self, full_jid: str, timeout_s: float = INFO_S, *, awake: bool = False) -> PeerInfo:
         """Ask a client what it can do (XEP-0030), once for each version of it that its presence names.
+
+        With `awake` it is asked in any case, so that an answer shows that it is there.
 
         Raises UnavailableError where it does not answer in time or with an error: it may be gone, though its presence
         says otherwise.
         """
         key = self._version_key(full_jid)
-        if key is not None and (known := self._known.get(key)) is not None:
+        if not awake and key is not None and (known := self._known.get(key)) is not None:
             return PeerInfo(full_jid, known.features, known.client_name, known.category, known.type)
         info = await _disco_info(self._client, full_jid, timeout_s)
         if key is not None and len(self._known) < _MOST_CACHED:

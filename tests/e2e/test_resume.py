@@ -1,7 +1,10 @@
 """A transfer that broke goes on from where it stopped, whoever is started again and whatever was killed."""
 
 import json
+import os
+import shutil
 import signal
+import sqlite3
 
 import pytest
 
@@ -77,9 +80,181 @@ def test_the_sender_offers_the_rest(new_pair, broken, receiver, jet, killed):
     whole(new_pair, connection)
 
 
-def test_both_are_told_to_resume_at_once(new_pair, broken, jet):
+def test_a_receiver_that_still_waits_is_found_by_a_sender_that_was_killed(new_pair, over, receiver, jet):
+    romeo, juliet = new_pair
+    connection = over(romeo, juliet, network='idle = "2s"', stall_after=STALL)
+    film = romeo.file("film.mkv", SIZE)
+    receiving = receiver(juliet, "--json", "--retry", "9")
+    sending = jet(romeo, "send", film, juliet.jid)
+    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
+    sending.signal(signal.SIGKILL)
+    receiving.event("waiting")
+    connection.move()
+    resuming = jet(romeo, "resume").finished()
+    assert (resuming.code, receiving.finished().code) == (0, 0), (resuming, receiving)
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
+    assert connection.carried < SIZE + TWICE
+
+
+# Without a word of the user.
+
+
+def test_a_cut_connection_is_made_anew_and_the_transfer_goes_on(new_pair, over, receiver, jet):
+    romeo, juliet = new_pair
+    connection = over(romeo, juliet, cut_after=STALL)
+    film = romeo.file("film.mkv", SIZE)
+    receiving = receiver(juliet, "--json", "--retry", "9")
+    sending = jet(romeo, "--json", "send", film, juliet.jid, "--retry", "9")
+    receiving.event("progress", lambda event: event["bytes"] > 0)
+    assert sending.event("waiting")["for"] == "network"
+    assert (sending.finished().code, receiving.finished().code) == (0, 0), (sending, receiving)
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
+    assert connection.carried < SIZE + TWICE
+    assert [event["type"] for event in sending.events].count("file") == 1
+    assert not [event for event in sending.events if event["type"] == "error"]
+
+
+def test_a_receiver_that_was_killed_and_started_again_gets_the_rest_by_itself(new_pair, over, receiver, jet):
+    romeo, juliet = new_pair
+    connection = over(romeo, juliet, stall_after=STALL)
+    film = romeo.file("film.mkv", SIZE)
+    receiving = receiver(juliet, "--json")
+    sending = jet(romeo, "--json", "send", film, juliet.jid, "--retry", "20")
+    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
+    receiving.signal(signal.SIGKILL)
+    receiving.finished()
+    connection.cut()
+    connection.move()
+    receiving = receiver(juliet)
+    assert (sending.finished(60).code, receiving.finished().code) == (0, 0), (sending, receiving)
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
+    assert connection.carried < SIZE + TWICE
+
+
+def test_the_same_send_again_continues(new_pair, broken, receiver, jet):
+    romeo, juliet = new_pair
+    connection = broken(new_pair, "sender")
+    receiving = receiver(juliet)
+    sending = jet(romeo, "send", "film.mkv", juliet.jid).finished()
+    assert (sending.code, receiving.finished().code) == (0, 0), (sending, receiving)
+    whole(new_pair, connection)
+
+
+# The source is not what it was.
+
+
+def test_a_copied_source_has_to_be_proven_and_goes_on(new_pair, broken, jet):
+    """A copy with the same time has the same bytes, but it is not the same file: the receiver proves what it holds."""
     romeo, juliet = new_pair
     connection = broken(new_pair)
-    both = [jet(home, "resume", "--retry", "8") for home in (romeo, juliet)]
-    assert [process.finished().code for process in both] == [0, 0], both
+    film = romeo.files / "film.mkv"
+    shutil.copy2(film, romeo.files / "copy")
+    (romeo.files / "copy").replace(film)
+    jet(romeo, "receive", "--accept-all", "--forever").ready()
+    resuming = jet(juliet, "resume").finished()
+    assert resuming.code == 0, resuming
     whole(new_pair, connection)
+
+
+def test_a_source_with_other_bytes_under_the_same_time_is_found_out(new_pair, broken, receiver, jet):
+    romeo, juliet = new_pair
+    connection = broken(new_pair)
+    film = romeo.files / "film.mkv"
+    times = film.stat().st_atime_ns, film.stat().st_mtime_ns
+    with film.open("r+b") as file:
+        file.write(b"another beginning")
+    os.utime(film, ns=times)
+    receiver(juliet)
+    resuming = jet(romeo, "resume").finished()
+    assert resuming.code == NOT_RESUMABLE, resuming
+    assert "has changed since its transfer began" in resuming.error
+    assert connection.carried < 10_000
+    assert "film.mkv" not in juliet.saved
+
+
+def test_a_source_that_was_changed_has_to_start_again(new_pair, broken, jet):
+    romeo, juliet = new_pair
+    broken(new_pair)
+    (romeo.files / "film.mkv").write_bytes(b"something else")
+    jet(romeo, "receive", "--accept-all", "--forever").ready()
+    resuming = jet(juliet, "resume").finished()
+    assert resuming.code == NOT_RESUMABLE, resuming
+    assert "it has to start again" in resuming.error
+
+
+# Records.
+
+
+def test_what_is_unfinished_is_listed_and_can_be_forgotten(new_pair, broken, jet):
+    _, juliet = new_pair
+    broken(new_pair)
+    [row] = [event for event in jet(juliet, "--json", "resume", "--list").finished().events if "part" in event]
+    assert (row["direction"], row["name"], row["size"], row["state"]) == ("receive", "film.mkv", SIZE, "interrupted")
+    assert row["part_size"] == row["held"] > 18_000_000
+    forgetting = jet(juliet, "resume", "--forget", row["id"]).finished()
+    assert forgetting.code == 0, forgetting
+    assert juliet.saved == {}
+    assert "Nothing is unfinished" in jet(juliet, "resume").finished().stderr
+
+
+def test_a_transfer_that_nobody_knows_is_a_usage_error(pair, jet):
+    resuming = jet(pair[0], "resume", "nosuch").finished()
+    assert (resuming.code, resuming.error) == (2, "no transfer 'nosuch'")
+
+
+def test_a_file_of_which_nothing_is_missing_is_published_without_the_network(new_pair, over, receiver, jet):
+    """The name is taken in the last moment: the verified part stays, and gets another name without the sender."""
+    romeo, juliet = new_pair
+    connection = over(romeo, juliet, stall_after=1_000_000)
+    film = romeo.file("film.mkv", 4_000_000)
+    receiving = receiver(juliet, "--on-exist", "fail")
+    sending = jet(romeo, "send", film, juliet.jid)
+    receiving.wait_for("path direct")
+    juliet.file("film.mkv", b"in the way")
+    connection.move()
+    assert receiving.finished().code == 13, receiving
+    assert sending.finished().code != 0, sending
+    resuming = jet(juliet, "resume", "-o", "other.mkv").finished()
+    assert resuming.code == 0, resuming
+    assert juliet.saved == {"film.mkv": b"in the way", "other.mkv": film.read_bytes()}
+
+
+def test_a_sender_that_never_heard_of_the_success_learns_it_and_sends_nothing(new_pair, receiver, jet, over):
+    romeo, juliet = new_pair
+    connection = over(romeo, juliet)
+    film = romeo.file("film.mkv", 1_000_000)
+    receiving = receiver(juliet)
+    assert jet(romeo, "send", film, juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0
+    [database] = romeo.path.glob("state/**/state.db")
+    with sqlite3.connect(database) as state:
+        state.execute("UPDATE transfers SET state = 'interrupted'")
+    sent = connection.carried
+    receiver(juliet)
+    resuming = jet(romeo, "resume").finished()
+    assert resuming.code == 0, resuming
+    assert connection.carried < sent + 1000, "the greeting of a connection at most"
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
+
+
+def test_a_part_that_was_replaced_by_a_link_is_not_written_to(new_pair, broken, jet):
+    _, juliet = new_pair
+    broken(new_pair)
+    precious = juliet.path / "precious"
+    precious.write_bytes(b"mine")
+    [part] = juliet.parts
+    part.unlink()
+    part.symlink_to(precious)
+    resuming = jet(juliet, "resume").finished()
+    assert resuming.code == 13, resuming
+    assert precious.read_bytes() == b"mine"
+
+
+def test_a_part_that_is_gone_cannot_be_resumed(new_pair, broken, jet):
+    _, juliet = new_pair
+    broken(new_pair)
+    [part] = juliet.parts
+    part.unlink()
+    resuming = jet(juliet, "resume").finished()
+    assert resuming.code == NOT_RESUMABLE, resuming
+    assert "is gone" in resuming.error
