@@ -137,6 +137,20 @@ def caps(invocation: Invocation, jid: str) -> int:
     return caps_command(invocation, jid)
 
 
+@jet.command(context_settings=SETTINGS, examples=("jet hello juliet@capulet.example",))
+@click.argument("jid", metavar="JID", shell_complete=contacts)
+@global_options
+@click.pass_obj
+def hello(invocation: Invocation, jid: str) -> int:
+    """Write one visible, encrypted line to a contact.
+
+    A client like Dino can send files to this device only after it has had a message or a file from it.
+    """
+    from jetcli.cli.work import hello_command
+
+    return hello_command(invocation, jid)
+
+
 @jet.command(
     context_settings=SETTINGS,
     examples=(

@@ -11,7 +11,7 @@ from jetcli.protocol.policy import shown
 if TYPE_CHECKING:
     from jetcli.transfer.peer import DeviceRow
 
-DEVICE_COLUMNS = ("DEVICE", "CLIENT", "RECEIVES", "JET-OMEMO", "RESUMES", "STREAMS", "PATHS", "TRUST")
+DEVICE_COLUMNS = ("DEVICE", "CLIENT", "RECEIVES", "SENDS", "JET-OMEMO", "RESUMES", "STREAMS", "PATHS", "TRUST")
 
 
 def show_devices(report: Report, jid: str, rows: Sequence["DeviceRow"]) -> bool:
@@ -57,7 +57,7 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: b
 
 
 def _device_cells(row: "DeviceRow") -> tuple[str, ...]:
-    facts = (row.receives, row.jet_omemo, row.resumes, row.streams)
+    facts = (row.receives, row.sends, row.jet_omemo, row.resumes, row.streams)
     paths = " ".join(row.paths)
     return (
         _resource(row.jid),

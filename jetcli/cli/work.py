@@ -121,6 +121,25 @@ def caps_command(invocation: Invocation, jid: str) -> int:
     return go_online(invocation, report, config, network, work, command="caps")
 
 
+def hello_command(invocation: Invocation, jid: str) -> int:
+    """Write one line to a contact (`jet hello`); returns the exit code."""
+    peer = addresses.peer_address(jid, lambda: _aliases(invocation), hint="jet hello JID")
+    bare_jid = str(peer.bare)
+    report = invocation.begin("hello")
+    config = _config(invocation)
+    network = network_of(invocation, config, None)
+
+    async def work(online: "Online") -> int:
+        from jetcli.cli.wording import plural
+        from jetcli.transfer.hello import say_hello
+
+        devices = await say_hello(online, bare_jid)
+        report.view.line(f"Said hello to {plural(len(devices), 'device')} of {bare_jid}.")
+        return 0
+
+    return go_online(invocation, report, config, network, work, command="hello")
+
+
 def try_command(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
     """Show a transfer on this machine (`jet try`); returns the exit code."""
     from jetcli.trial.run import run_trial

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 #: Jingle (XEP-0166) and its parts.
 NS_JINGLE = "urn:xmpp:jingle:1"
+NS_JINGLE_MESSAGE = "urn:xmpp:jingle-message:0"
 NS_JINGLE_ERRORS = "urn:xmpp:jingle:errors:1"
 NS_FILE_TRANSFER = "urn:xmpp:jingle:apps:file-transfer:5"
 NS_FILE_TRANSFER_ERRORS = "urn:xmpp:jingle:apps:file-transfer:errors:0"

@@ -19,6 +19,7 @@ from jetcli.protocol.model import (
     NS_JET,
     NS_JET_OMEMO,
     NS_JINGLE,
+    NS_JINGLE_MESSAGE,
     NS_RESUME,
     NS_SOCKS5_TRANSPORT,
 )
@@ -148,6 +149,7 @@ RECEIVING = (
     NS_FILE_TRANSFER,
     NS_JET,
     NS_JET_OMEMO,
+    NS_JINGLE_MESSAGE,
     NS_HASHES,
     NS_HASH_SHA256,
     NS_CHUNKED,

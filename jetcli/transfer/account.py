@@ -39,6 +39,7 @@ from jetcli.xmpp.connection import Connection, Presence, new_resource
 from jetcli.xmpp.discovery import Discovery
 from jetcli.xmpp.inband import InbandService
 from jetcli.xmpp.jingle import JingleService, Terms
+from jetcli.xmpp.jingle_message import JingleMessages
 from jetcli.xmpp.negotiation import Negotiation
 from jetcli.xmpp.omemo_pep import OmemoPep
 from jetcli.xmpp.registration import accept_invitation, register_account
@@ -103,6 +104,7 @@ class Online:
     omemo: "Omemo"
     jingle: JingleService
     inband: InbandService
+    messages: JingleMessages
 
     def __init__(
         self, credentials: Credentials, network: Network, store: Store, emit: Listener, *, command: str
@@ -153,6 +155,7 @@ class Online:
             self.discovery = Discovery(client, RECEIVING if receiving else SENDING)
             self.inband = InbandService(client)
             client.summon(OmemoPep)
+            self.messages = client.summon(JingleMessages)
             self.jingle = JingleService(
                 client,
                 inband=self.inband,

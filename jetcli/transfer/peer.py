@@ -1,7 +1,7 @@
 """The other side: which of a contact's devices can take part in a transfer, and why the others cannot."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jetcli.errors import JetError, NotResumableError, UnavailableError, UnsupportedError, UsageError
 from jetcli.protocol.model import Device, Trust
@@ -14,16 +14,24 @@ from jetcli.transfer.events import Detail, Phase
 GHOST_S = 5.0
 #: Presence follows the login within tenths of a second where a contact is online at all.
 PRESENCE_S = 2.0
+#: Whoever listens for proposals answers at once; a person who is asked gets `--wait`.
+PROPOSAL_S = 10.0
+#: A client that does not tell its version must not hold up the answer.
+VERSION_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One resource of the other side; `jid` is full."""
+    """One resource of the other side; `jid` is full.
+
+    `proposal` is the id of the session that it has agreed to already, None where it was not asked (XEP-0353).
+    """
 
     jid: str
     bare_jid: str
     client: str
     abilities: Abilities
+    proposal: str | None = None
 
     @property
     def quality(self) -> tuple[bool, bool]:
@@ -33,11 +41,15 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """A line of `jet caps`: what one resource of a contact can do; `why_not` is empty where a send would work."""
+    """A line of `jet caps`: what one resource of a contact can do; `why_not` is empty where a send would work.
+
+    `client` is its name and version, `note` what matters about it.
+    """
 
     jid: str
     client: str
     receives: bool
+    sends: bool
     jet_omemo: bool
     resumes: bool
     streams: bool
@@ -56,7 +68,10 @@ async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
     if to == online.jid:
         raise UsageError("cannot send to this very client")
     bare_jid = to.partition("/")[0]
-    peers = await _present(online, to, await _resources(online, to, wait_s))
+    if to == bare_jid and not online.discovery.shows_presence(bare_jid):
+        peers = await _proposed(online, bare_jid, wait_s)
+    else:
+        peers = await _present(online, to, await _resources(online, to, wait_s))
     if not peers:
         raise UnavailableError(f"{shown(to)} is not online", hint=f"jet send --wait 1h FILE {shown(bare_jid)}")
     best = max(peers, key=lambda peer: peer.quality)
@@ -85,17 +100,33 @@ async def resuming_peers(online: Online, bare_jid: str, *, before: str | None) -
     return able
 
 
+async def _proposed(online: Online, bare_jid: str, wait_s: float) -> list[Peer]:
+    """Ask whoever listens at an account whose devices we cannot see for a session (XEP-0353)."""
+    online.emit(Phase(f"asking {shown(bare_jid)}, who is no contact of yours"))
+    try:
+        full_jid, sid = await online.messages.propose(bare_jid, max(PROPOSAL_S, wait_s))
+    except UnavailableError:
+        raise _unseen(bare_jid) from None
+    peer = await _ask(online, bare_jid, full_jid, awake=True)
+    return [] if peer is None else [replace(peer, proposal=sid)]
+
+
+def _unseen(bare_jid: str) -> UnavailableError:
+    jid = shown(bare_jid)
+    return UnavailableError(
+        f"{jid} is no contact of yours, so its devices cannot be seen, and none of them answered",
+        hint=f"use the full address that jet receive shows there ({jid}/jet...), let  jet receive --from  with your"
+        " address wait there, or add each other as contacts in a chat client",
+    )
+
+
 async def _resources(online: Online, to: str, wait_s: float) -> tuple[str, ...]:
     """Return the full JIDs to ask, best priority first."""
     bare_jid, _, resource = to.partition("/")
     if resource:
         return (to,)
     if not online.discovery.shows_presence(bare_jid):
-        raise UnavailableError(
-            f"{shown(bare_jid)} is no contact of yours, so its devices cannot be seen",
-            hint=f"use the full address that jet receive shows there ({shown(bare_jid)}/jet...), or add each other as"
-            " contacts in a chat client",
-        )
+        raise _unseen(bare_jid)
     online.emit(Phase(f"looking for {shown(bare_jid)}"))
     await online.discovery.wait_for_presence(bare_jid, max(PRESENCE_S, wait_s))
     return tuple(r.jid for r in online.discovery.resources(bare_jid) if r.jid != online.jid)
@@ -138,7 +169,8 @@ async def capabilities(online: Online, jid: str) -> list[DeviceRow]:
     peers, devices = await asyncio.gather(_all_peers(online, bare_jid, jid), _devices(online, bare_jid))
     trust = _summary(devices)
     ordered = sorted(peers, key=lambda peer: peer.quality, reverse=True)
-    return [_row(peer, trust) for peer in ordered]
+    versions = await asyncio.gather(*(online.discovery.version(peer.jid, VERSION_S) for peer in ordered))
+    return [_row(peer, trust, version) for peer, version in zip(ordered, versions, strict=True)]
 
 
 async def _all_peers(online: Online, bare_jid: str, jid: str) -> list[Peer]:
@@ -165,14 +197,15 @@ def _summary(devices: tuple[Device, ...]) -> str:
     return "new key" if levels == {Trust.UNDECIDED} else "btbv"
 
 
-def _row(peer: Peer, trust: str) -> DeviceRow:
+def _row(peer: Peer, trust: str, version: str | None) -> DeviceRow:
     able = peer.abilities
     why_not = able.why_not or ("has published no OMEMO device" if trust == "no keys" else "")
     paths = (("direct", "relay") if able.socks5 else ()) + (("ibb",) if able.inband else ())
     return DeviceRow(
         jid=peer.jid,
-        client=shown(peer.client) or "unknown",
+        client=shown(f"{peer.client} {version or ''}".strip()) or "unknown",
         receives=not why_not,
+        sends=not able.missing and able.quirks.compatible,
         jet_omemo=not able.missing,
         resumes=able.resumes,
         streams=able.chunked,

@@ -54,6 +54,7 @@ async def receive_files(
     desk = _Desk(online, options, emit, consent)
     serving = Serving(online, emit, desk.count)
     online.listen(desk.take)
+    online.messages.on_proposal = desk.proposed
     waits: list[asyncio.Future[bool]] = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.enough.wait())]
     emit(Phase("waiting for files"))
     try:
@@ -99,8 +100,21 @@ class _Desk:
             self._emit(failure)
             self.count(failure)
 
+    def proposed(self, full_jid: str, sid: str) -> None:
+        """Answer a proposal by the list of who may send; a stranger gets no answer, which would show us online."""
+        bare_jid = full_jid.partition("/")[0]
+        allowed = may_send(self._online, self._options, bare_jid)
+        if allowed or self._online.discovery.is_contact(bare_jid):
+            answer = self._online.messages.proceed if allowed else self._online.messages.reject
+            task = asyncio.get_running_loop().create_task(answer(full_jid, sid))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not allowed:
+            self._tell_declined(new_transfer_id(self._online.transfers), bare_jid, "policy", stranger(bare_jid))
+
     async def close(self) -> None:
         """End what is still going on."""
+        self._online.messages.on_proposal = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -217,8 +231,11 @@ class _Desk:
         by_peer = negotiation.ended.done()
         reason = reason_for(error)
         negotiation.terminate(reason.condition, error.message or None)
-        if self._told.take(peer.partition("/")[0], asyncio.get_running_loop().time()):
-            by = "peer" if by_peer else "policy" if error.hint else "me"
+        by = "peer" if by_peer else "policy" if error.hint else "me"
+        self._tell_declined(transfer_id, peer.partition("/")[0], by, error)
+
+    def _tell_declined(self, transfer_id: str, bare_jid: str, by: str, error: DeclinedError) -> None:
+        if self._told.take(bare_jid, asyncio.get_running_loop().time()):
             hint = f"; to take it:  {error.hint}" if error.hint else ""
             self._emit(Declined(transfer_id, "receive", by, f"{error.message}{hint}"))
 

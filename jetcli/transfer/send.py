@@ -194,7 +194,7 @@ class _Sending:
     async def _offered(self) -> Begun:
         """Seal a fresh secret, offer the file and wait until it is accepted."""
         terms = self._online.terms(self._peer.jid, self._peer.abilities.quirks.client)
-        negotiation = self._online.jingle.negotiate(self._peer.jid, terms)
+        negotiation = self._online.jingle.negotiate(self._peer.jid, terms, self._peer.proposal)
         self._negotiations.append(negotiation)
         secret = TransportSecret(secrets.token_bytes(self._out.cipher.key_size), secrets.token_bytes(IV_SIZE))
         content = await self._offer(negotiation, secret)

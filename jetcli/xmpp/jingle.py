@@ -85,8 +85,12 @@ class JingleService:
         return str(self._client.local_jid)
 
     def negotiate(self, peer: str, terms: Terms, sid: str | None = None) -> Negotiation:
-        """Return a new session with `peer` (full JID), to be offered."""
-        sid = sid or secrets.token_hex(8)
+        """Return a new session with `peer` (full JID), to be offered; a `sid` that has been used gives way to another.
+
+        So the first of several offers takes the id that was proposed for them.
+        """
+        used = sid is not None and ((peer, sid) in self._sessions or (peer, sid) in self._ended)
+        sid = secrets.token_hex(8) if sid is None or used else sid
         inband = InbandTransport(secrets.token_hex(8), BLOCK_SIZE) if terms.inband else None
         session = Session(sid, self._me, peer, inband=inband, limits=terms.limits)
         candidates = Candidates(

@@ -7,7 +7,7 @@ before, trusted by the policy that is handed in, and not ourselves. Our own devi
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
@@ -148,6 +148,10 @@ class Omemo:
         payload = b"" if blank_payload else None
         return Envelope(self._device.device_id, secret.iv, tuple(keys.values()), payload), tuple(keys)
 
+    async def say(self, bare_jid: str, envelope: Envelope, ciphertext: bytes) -> None:
+        """Send a chat message whose text is sealed under the key in `envelope`; raises NetworkError."""
+        await self._device.say(bare_jid, replace(envelope, payload=ciphertext))
+
     async def open(self, envelope: Envelope, jid: str) -> OpenedEnvelope:
         """Open an envelope that came from `jid`, whose bare JID must publish the device that sealed it.
 
@@ -163,7 +167,8 @@ class Omemo:
         if all(key.device != self._device.device_id for key in envelope.keys):
             raise TrustError(
                 "the offer was not encrypted for this device",
-                hint=f"{name} has no session with it yet: send them a file, or let them write you an encrypted message",
+                hint=f"{name} has no session with it yet: send them a file, let them write you an encrypted message, or"
+                f" write them one line with  jet hello {name}",
             )
         await self._require_listed(bare_jid, envelope.sender)
         bundles = await self._device.bundles(bare_jid, [envelope.sender])

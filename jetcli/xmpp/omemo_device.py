@@ -59,8 +59,8 @@ class Pep(Protocol):
     async def delete_bundle(self, device_id: int) -> None:
         """Delete a device's public keys; nothing happens where there are none."""
 
-    async def send(self, to: str, envelope: Envelope) -> None:
-        """Send a message that holds nothing but an envelope."""
+    async def send(self, to: str, envelope: Envelope, *, visible: bool = False) -> None:
+        """Send a message that holds nothing but an envelope; a `visible` one has a text for who cannot open it."""
 
 
 Lock = Callable[[], AbstractAsyncContextManager[object]]
@@ -252,6 +252,10 @@ class OmemoDevice:
             self.spawn(self._pep.send(jid, opened.answer))
         if self._ratchet.unpublished:
             self.spawn(self._publish_bundle())
+
+    async def say(self, bare_jid: str, envelope: Envelope) -> None:
+        """Send a message that a person is to read."""
+        await self._pep.send(bare_jid, envelope, visible=True)
 
     async def replace(self, jid: str, device_id: int) -> None:
         """Start a new session with a device of `jid` and tell it, once until something of it can be opened again."""

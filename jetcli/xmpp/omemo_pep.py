@@ -117,10 +117,15 @@ class OmemoPep(aioxmpp.service.Service):
             if error.condition != "item-not-found":
                 raise
 
-    async def send(self, to: str, envelope: Envelope) -> None:
-        """Send a message that holds nothing but `envelope`; raises NetworkError when the stream is gone."""
+    async def send(self, to: str, envelope: Envelope, *, visible: bool = False) -> None:
+        """Send a message that holds nothing but `envelope`, if `visible` with a text for those who cannot open it.
+
+        Raises NetworkError when the stream is gone.
+        """
         message = aioxmpp.Message(type_=aioxmpp.MessageType.CHAT, to=parsed_jid(to))
         message.xep0384_encrypted = Encrypted.from_envelope(envelope)
+        if visible:
+            message.body[None] = "This message is encrypted with OMEMO, which your client cannot read."
         try:
             await self.client.send(message)
         except (OSError, RuntimeError):

@@ -147,6 +147,7 @@ class Row:
     jid: str
     client: str
     receives: bool
+    sends: bool
     jet_omemo: bool
     resumes: bool
     streams: bool
@@ -156,9 +157,9 @@ class Row:
     note: str = ""
 
 
-JET = Row("juliet@capulet.example/jet.x9", "jet 1.0", True, True, True, True, ("direct", "relay"), "verified")
+JET = Row("juliet@capulet.example/jet.x9", "jet 1.0", True, True, True, True, True, ("direct", "relay"), "verified")
 GAJIM = Row(
-    "juliet@capulet.example/ga\x1bjim", "Gajim", False, False, False, False, (), "new key", "missing jingle:jet"
+    "juliet@capulet.example/ga\x1bjim", "Gajim", False, False, False, False, False, (), "new key", "missing jingle:jet"
 )
 
 
@@ -167,8 +168,8 @@ def test_caps_is_parted_by_tabs_for_programs(jet_here, transfers, account):
     ended = jet_here("caps", "juliet")
     assert ended.code == 0
     assert ended.out.splitlines() == [
-        "/jet.x9\tjet 1.0\tyes\tyes\tyes\tyes\tdirect relay\tverified",
-        "/ga\\x1bjim\tGajim\tno\tno\tno\tno\t\tnew key",
+        "/jet.x9\tjet 1.0\tyes\tyes\tyes\tyes\tyes\tdirect relay\tverified",
+        "/ga\\x1bjim\tGajim\tno\tno\tno\tno\tno\t\tnew key",
     ]
     assert "juliet@capulet.example · 2 devices online" in ended.err
     assert "Would send to /jet.x9." in ended.err

@@ -25,10 +25,11 @@ class World:
     devices: tuple[Device, ...] = (Device(BOB, 1, b"key", Trust.BLIND),)
     jid: str = ME
     told: list[object] = field(default_factory=list)
+    proposed_to: str | None = None
 
     def __post_init__(self) -> None:
         self.emit = self.told.append
-        self.discovery = self
+        self.discovery = self.messages = self
         self.omemo = SimpleNamespace(devices=self.devices_of)
 
     async def devices_of(self, _jid):
@@ -50,6 +51,14 @@ class World:
         if features is None:
             raise UnavailableError(f"{jid} did not answer")
         return SimpleNamespace(features=features, client_name=self.names.get(jid.partition("/")[2], "jet"))
+
+    async def version(self, _jid: str, _timeout_s: float):
+        return None
+
+    async def propose(self, bare: str, _timeout_s: float):
+        if self.proposed_to is None:
+            raise UnavailableError(f"no device of {bare} answered")
+        return f"{bare}/{self.proposed_to}", "the proposal"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +92,13 @@ async def test_somebody_whose_presence_is_hidden_is_unavailable_with_the_two_way
         await find_peer(World({"a": JET}, contact=False), BOB)
     assert f"{BOB}/jet..." in refusal.value.hint
     assert "contacts" in refusal.value.hint
+
+
+async def test_somebody_whose_presence_is_hidden_is_found_by_a_proposal():
+    world = World({"a": JET, "b": JET}, contact=False)
+    world.proposed_to = "b"
+    peer = await find_peer(world, BOB)
+    assert (peer.jid, peer.proposal) == (f"{BOB}/b", "the proposal")
 
 
 async def test_a_client_that_cannot_is_named_with_what_it_lacks():
