@@ -87,9 +87,9 @@ class JsonEvents:
         """Tell that a person is being asked."""
         self._tell("prompt", transfer, question=question, choices=choices, default=default)
 
-    def row(self, fields: Json, kind: str = "device", transfer: str | None = None) -> None:
+    def row(self, fields: Json, kind: str = "device") -> None:
         """Tell one row of a table."""
-        self._tell(kind, transfer, **fields)
+        self._tell(kind, None, **fields)
 
     def error(self, error: JetError, *, transfer: str | None = None, resumable: bool = False) -> None:
         """Tell a failure."""
@@ -103,7 +103,7 @@ class JsonEvents:
         self._tell("result", None, exit=code, ok=code == 0, **sums)
         self._ended = True
 
-    def _tell(self, kind: str, transfer: str | None, **fields: object) -> None:
+    def _tell(self, kind: str, transfer: str | None, /, **fields: object) -> None:
         if self._ended:
             return
         moment = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -73,7 +73,7 @@ def show_transfers(report: "Report", records: Sequence[TransferRecord], director
     rows = [_row(record, directory) for record in records]
     if report.json is not None:
         for row in rows:
-            report.json.row({name: row[name] for name in row if name != "id"}, "transfer", row["id"])
+            report.row(row, kind="transfer")
         return
     if rows:
         show_table(report, COLUMNS, [_cells(row) for row in rows])
@@ -171,7 +171,7 @@ def _part(record: TransferRecord) -> Path | None:
 def _row(record: TransferRecord, directory: Path) -> dict[str, Any]:
     part = _part(record)
     return {
-        "id": record.id,
+        "transfer": record.id,
         "direction": record.direction,
         "name": record.name,
         "size": record.size,
@@ -203,4 +203,4 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     if state != "running":
         state = "interrupted" if row["resumable"] else "not resumable"
     age = f"{duration_text(row['age'])} ago"
-    return row["id"], row["direction"], shown(row["name"]), held, shown(row["peer"]), age, state
+    return row["transfer"], row["direction"], shown(row["name"]), held, shown(row["peer"]), age, state

@@ -191,7 +191,7 @@ def test_what_is_unfinished_is_listed_and_can_be_forgotten(new_pair, broken, jet
     [row] = [event for event in jet(juliet, "--json", "resume", "--list").finished().events if "part" in event]
     assert (row["direction"], row["name"], row["size"], row["state"]) == ("receive", "film.mkv", SIZE, "interrupted")
     assert row["part_size"] == row["held"] > 18_000_000
-    forgetting = jet(juliet, "resume", "--forget", row["id"]).finished()
+    forgetting = jet(juliet, "resume", "--forget", row["transfer"]).finished()
     assert forgetting.code == 0, forgetting
     assert juliet.saved == {}
     assert "Nothing is unfinished" in jet(juliet, "resume").finished().stderr
