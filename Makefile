@@ -5,6 +5,8 @@ PYTEST := $(BIN)/python -m pytest
 # One server runs for each worker.
 WORKERS := --numprocesses=auto --maxprocesses=8
 FILE ?=
+ROUNDS ?= 5
+TABLES ?=
 
 .PHONY: try test e2e bench soak lint format clean set-up
 
@@ -17,8 +19,8 @@ test: set-up  ## all tests but the long ones
 e2e: set-up  ## only the tests with a real server and real processes
 	$(PYTEST) $(WORKERS) -m 'e2e and not soak and not bench'
 
-bench: set-up  ## measure speed and memory
-	$(PYTEST) -m bench --capture=no tests/bench
+bench: set-up  ## measure speed and memory, into BENCHMARKS.md: make bench TABLES="data memory" ROUNDS=5
+	$(BIN)/python tests/bench --write --rounds $(ROUNDS) $(TABLES)
 
 soak: set-up  ## long matrices and kill series
 	$(PYTEST) $(WORKERS) -m soak
@@ -34,7 +36,7 @@ format: set-up  ## bring the code into shape
 	$(BIN)/ruff format
 
 clean:  ## remove all that set-up, tests and tools have made here
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 set-up:

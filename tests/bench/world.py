@@ -149,7 +149,9 @@ class World:
 
     place: Path
     server: Prosody
+    senders: tuple[str, ...] = ("romeo",)
     homes: dict[str, Path] = field(default_factory=dict)
+    started: list[Jet] = field(default_factory=list)
 
     @property
     def inbox(self) -> Path:
@@ -157,10 +159,11 @@ class World:
         return self.place / "in"
 
     def people(self) -> None:
-        """Make the two accounts."""
-        jids = [self.server.add_account(name, PASSWORD) for name in ("romeo", "juliet")]
-        self.server.make_contacts(*jids)
+        """Make the accounts: the receiver, and senders who are her contacts."""
+        jids = [self.server.add_account(name, PASSWORD) for name in ("juliet", *self.senders)]
         for jid in jids:
+            if jid != self.to:
+                self.server.make_contacts(jid, self.to)
             home = self.place / jid
             home.mkdir(mode=0o700)
             name, host, port = jid.partition("@")[0], self.server.host, self.server.port
@@ -179,29 +182,35 @@ class World:
     def receiver(self, *args: str, program: Sequence[str] = JET, online: bool = True) -> Jet:
         """Start a receiver and wait until it is online."""
         receiver = Jet(self.homes["juliet"], "receive", "--accept-all", "-d", str(self.inbox), *args, program=program)
+        self.started.append(receiver)
         if online:
             receiver.wait_for("connected")
         return receiver
 
-    def sender(self, *args: str) -> Jet:
+    def sender(self, *args: str, name: str = "romeo", program: Sequence[str] = JET) -> Jet:
         """Start a sender."""
-        return Jet(self.homes["romeo"], "send", "--to", self.to, *args)
+        sender = Jet(self.homes[name], "send", "--to", self.to, *args, program=program)
+        self.started.append(sender)
+        return sender
 
-    def transfer(self, source: Path, *args: str, program: Sequence[str] = JET, waiting: bool = True) -> Sample:
+    def end(self) -> None:
+        """End every process that still runs."""
+        for jet in self.started:
+            jet.kill()
+
+    def transfer(
+        self, source: Path, *args: str, program: Sequence[str] = JET, waiting: bool = True, name: str = "romeo"
+    ) -> Sample:
         """Send one file from one new process to another; `waiting`: the receiver is online before the sender starts."""
         receiver = self.receiver(program=program, online=waiting)
-        sender = self.sender(str(source), *args, *(() if waiting else ("--wait", "1m")))
+        sender = self.sender(str(source), *args, *(() if waiting else ("--wait", "1m")), name=name)
         began = sender.started if waiting else receiver.started
-        try:
-            saved = receiver.wait_for("file")
-            sent = sender.end()
-            wall_s = sender.at("end") - began
-            received = receiver.end()
-            if not waiting:
-                wall_s = max(wall_s, receiver.at("end") - began)
-        finally:
-            sender.kill()
-            receiver.kill()
+        sent = sender.end()
+        saved = receiver.wait_for("file")
+        wall_s = sender.at("end") - began
+        received = receiver.end()
+        if not waiting:
+            wall_s = max(wall_s, receiver.at("end") - began)
         if program is JET:
             demand_same(source, Path(saved["path"]))
             Path(saved["path"]).unlink()
@@ -221,7 +230,7 @@ class World:
 
 
 @contextmanager
-def world(memory: Path, **options: Any) -> Iterator[World]:
+def world(memory: Path, *, senders: tuple[str, ...] = ("romeo",), **options: Any) -> Iterator[World]:
     """A fresh world, warmed up by one transfer; `options` are those of `Prosody`."""
     place = memory / "world"
     place.mkdir()
@@ -230,13 +239,16 @@ def world(memory: Path, **options: Any) -> Iterator[World]:
             throwaway_directory("jet-bench-") as directory,
             Prosody(directory / "prosody", **({"log_stanzas": False} | options)) as server,
         ):
-            here = World(place, server)
+            here = World(place, server, senders)
             here.people()
             first = place / "first"
             first.write_bytes(b"hello")
-            for _ in range(2):
-                here.transfer(first)
-            yield here
+            try:
+                for name in (*senders, *senders):
+                    here.transfer(first, name=name)
+                yield here
+            finally:
+                here.end()
     finally:
         shutil.rmtree(place)
 
