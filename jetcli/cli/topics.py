@@ -17,7 +17,8 @@ an error. Options beat the environment (JET_SEND_PATH, JET_RECEIVE_DIR, ...), wh
     [accounts.home]
     jid = "romeo@montague.example"
     password_command = ["pass", "show", "xmpp/romeo"]
-    server = "xmpp.montague.example:5222"        instead of asking the DNS; direct_tls = true speaks TLS at once
+    server = "xmpp.montague.example:5222"        instead of asking the DNS
+    direct_tls = false                           whether that speaks TLS from the first byte
     ca_file = "~/ca.pem"                         authorities for this server only
     pin = "9f86d081..."                          the SHA-256 of its key (SPKI), instead of a certificate
     allow_plain = false                          send the password itself, where the server knows nothing better
