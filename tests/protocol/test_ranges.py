@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jetcli.errors import RemoteProtocolError
 from jetcli.protocol.model import Range
-from jetcli.protocol.ranges import merged, missing, span
+from jetcli.protocol.ranges import merged, missing, rest_of, span
 
 pieces = st.lists(st.builds(lambda start, length: range(start, start + length), st.integers(0, 60), st.integers(0, 20)))
 
@@ -85,3 +85,23 @@ def test_no_byte_before_the_offset_or_outside_the_file_is_ever_meant(offset, len
     assert found.start == offset
     assert members([found]) <= set(range(offset, size))
     assert length is None or found.stop - found.start == length
+
+
+@given(offset=st.integers(0, 2**64), size=st.integers(0, 2**64))
+def test_the_rest_begins_where_it_was_asked_for_or_is_refused(offset, size):
+    if offset <= size:
+        assert rest_of(Range(offset), size) == Range(offset)
+    else:
+        with pytest.raises(RemoteProtocolError) as refused:
+            rest_of(Range(offset), size)
+        assert refused.value.exit_code == 15
+
+
+def test_without_a_range_the_rest_is_all():
+    assert rest_of(None, 10) == Range()
+
+
+def test_less_than_the_rest_is_refused():
+    assert rest_of(Range(4, 6), 10) == Range(4)
+    with pytest.raises(RemoteProtocolError, match="ends at 9 of 10 bytes"):
+        rest_of(Range(4, 5), 10)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jetcli.errors import SetupError, UsageError
 from jetcli.state.store import Store
-from jetcli.state.transfers import TransferRecord, Transfers, TransferState
+from jetcli.state.transfers import RecordedIdentity, TransferRecord, Transfers, TransferState
 
 Make = Callable[..., TransferRecord]
 
@@ -137,3 +137,37 @@ class _Empty:
 
     def rows(self, *_: object) -> list[object]:
         return []
+
+
+def test_a_hasty_note_counts_within_this_boot_only(store: Store, record: Make) -> None:
+    transfers = Transfers(store)
+    transfers.begin(record())
+    transfers.written("k3v9", verified=900)
+    noted = transfers.get("k3v9")
+    assert (noted.verified, noted.synced, noted.boot_id) == (900, 200, "boot-1")
+    assert (noted.held("boot-1"), noted.held("boot-2")) == (900, 200)
+    assert store.rows("PRAGMA synchronous") == [(2,)], "what follows waits for the disk again"
+
+
+def test_a_part_is_recorded_as_it_was_found(store: Store, record: Make) -> None:
+    transfers = Transfers(store)
+    transfers.begin(record())
+    transfers.part_is("k3v9", inode=2**64 - 7, verified=150, synced=100, boot_id="boot-2")
+    found = transfers.get("k3v9")
+    assert (found.part_inode, found.verified, found.synced, found.boot_id) == (2**64 - 7, 150, 100, "boot-2")
+
+
+def test_a_source_that_was_proven_is_the_source_from_then_on(store: Store, record: Make) -> None:
+    transfers = Transfers(store)
+    transfers.begin(record())
+    transfers.source_is("k3v9", RecordedIdentity(1, 2, 3, 4, 5))
+    assert transfers.get("k3v9").source == RecordedIdentity(1, 2, 3, 4, 5)
+
+
+def test_only_the_devices_of_a_transfer_take_part_in_it(record: Make) -> None:
+    keys = bytes([1]) * 32, bytes([2]) * 32
+    both = record(device_keys=b"".join(keys))
+    assert all(both.knows(key) for key in keys)
+    assert not both.knows(bytes([3]) * 32)
+    assert not both.knows((b"".join(keys))[16:48])
+    assert not record(device_keys=b"").knows(b"")
