@@ -49,9 +49,15 @@ def files_and_address(words: Sequence[str], to: str | None, aliases: Aliases) ->
         jid = peer_address(to, aliases)
     if not files:
         raise UsageError("missing FILE", hint=SEND_HINT)
-    if "-" in files:
-        raise UsageError("standard input cannot be sent yet, only files", hint=SEND_HINT)
-    return tuple(Path(file) for file in files), jid
+    if files.count("-") > 1:
+        raise UsageError("standard input can be sent once", hint=SEND_HINT)
+    return tuple(map(_path, files)), jid
+
+
+def _path(word: str) -> Path:
+    """Return the path that `word` means: "-" is standard input, and stays the only path that is written so."""
+    path = Path(word)
+    return path.absolute() if path == Path("-") and word != "-" else path
 
 
 def allowed_senders(words: Sequence[str], aliases: Aliases) -> tuple[str, ...]:

@@ -27,6 +27,20 @@ from jetcli.cli.suggestions import contacts, files_and_contacts
 from jetcli.cli.upkeep import COMMANDS
 
 
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Print our version and those of the parts that decide what works, as one line a program can cut."""
+    del param
+    if not value or ctx.resilient_parsing:
+        return
+    import platform
+    from importlib import metadata
+
+    parts = [f"Python {platform.python_version()}"]
+    parts += [f"{name} {metadata.version(name)}" for name in ("aioxmpp", "oldmemo", "cryptography")]
+    print(f"jet {__version__} ({', '.join(parts)})")
+    ctx.exit()
+
+
 @click.group(
     cls=JetGroup,
     context_settings=SETTINGS,
@@ -39,7 +53,7 @@ from jetcli.cli.upkeep import COMMANDS
     ),
 )
 @global_options
-@click.version_option(__version__, message="jet %(version)s")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show versions.")
 def jet() -> None:
     """Send files between two XMPP addresses, end-to-end encrypted."""
 
@@ -51,6 +65,8 @@ def jet() -> None:
         "jet send *.jpg juliet                           an alias of the configuration",
         "jet send report.pdf juliet@capulet.example/jet.x9lm4q",
         "find . -name '*.log' | xargs jet send --to juliet",
+        "pg_dump db | jet send - juliet --name db.sql    standard input, without a temporary file",
+        "jet send photos juliet                          a directory, as photos.tar",
     ),
 )
 @click.argument("words", nargs=-1, metavar="FILE... JID", shell_complete=files_and_contacts)
@@ -60,13 +76,15 @@ def jet() -> None:
 @click.option(
     "--wait", type=WAIT, default=0.0, metavar="DUR", help="Wait so long for JID to come online; or `forever`."
 )
+@click.option("--size", type=SIZE, metavar="BYTES", help="So many bytes come from standard input.")
+@click.option("--no-spool", is_flag=True, help="Fail rather than store standard input first, for who wants its size.")
 @retry_option
 @click.option("--checksum", is_flag=True, help="Send a SHA-256 of the file to another jet, too.")
 @trust_options
 @global_options
 @click.pass_obj
 def send(invocation: Invocation, /, **chosen: Any) -> int:
-    """Send files to JID, one after the other.
+    """Send files, directories (as a tar stream) or standard input (-) to JID, one after the other.
 
     JID is an address, an address with the resource of one device, or an alias of the configuration.
     """

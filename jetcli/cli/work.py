@@ -31,16 +31,20 @@ def send_command(
     wait: float,
     retry: int | None,
     checksum: bool,
+    size: int | None,
+    no_spool: bool,
 ) -> int:
     """Send files (`jet send`); returns the exit code."""
     files, peer = addresses.files_and_address(words, to, lambda: _aliases(invocation))
     if name is not None and len(files) > 1:
         raise UsageError("--name is for a single file")
+    if size is not None and "-" not in map(str, files):
+        raise UsageError("--size is for standard input", hint="jet send - --size BYTES JID")
     report = invocation.begin("send", "send")
     _check_sources(files, name)
     config = _config(invocation)
     network = network_of(invocation, config, path, retry)
-    options = SendOptions(network, name=name, wait_s=wait, checksum=checksum)
+    options = SendOptions(network, name=name, wait_s=wait, checksum=checksum, size=size, no_spool=no_spool)
 
     async def work(online: "Online") -> int:
         from jetcli.cli.report import exit_code
@@ -195,10 +199,10 @@ def network_of(invocation: Invocation, config: "Config", path: PathPolicy | None
 
 def _check_sources(files: Sequence[Path], name: str | None) -> None:
     """Open every file once before anybody is called, so that a typing error costs nothing. Raises LocalFileError."""
-    from jetcli.files.source import Source
+    from jetcli.transfer.origins import check
 
     for file in files:
-        Source.open(file, name).close()
+        check(file, name)
 
 
 def _check_receive(directory: Path | None, output: Path | None, count: int | None, *, forever: bool) -> None:

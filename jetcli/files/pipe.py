@@ -17,7 +17,7 @@ from typing import IO, Self
 from jetcli.errors import ClosedOutputError, InterruptedTransferError, LocalFileError
 from jetcli.files.reason import reason
 from jetcli.files.sink import Output, check_space
-from jetcli.files.source import sendable
+from jetcli.files.source import Origin, sendable
 
 _COPY_SIZE = 256 * 1024
 
@@ -111,6 +111,51 @@ class PipeSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class SpooledSource:
+    """What a source without a size held, in a temporary file. A context manager."""
+
+    resumable = False
+    waiting = False
+
+    def __init__(self, file: IO[bytes], name: str, size: int, mtime: float | None) -> None:
+        self.name = name
+        self.size = size
+        self.mtime = mtime
+        self._file = file
+
+    @classmethod
+    def of(cls, origin: Origin) -> Self:
+        """Store all of `origin`; raises LocalFileError where it cannot be read, or where there is no room."""
+        file, position = spool(None), 0
+        try:
+            buffer = memoryview(bytearray(_COPY_SIZE))
+            while count := origin.read_into(buffer, position):
+                _keep(file, buffer[:count])
+                position += count
+        except BaseException:
+            file.close()
+            raise
+        return cls(file, origin.name, position, origin.mtime)
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """Fill `view` from `offset` on; return how many bytes there were, 0 at the end."""
+        return os.preadv(self._file.fileno(), [view], offset)
+
+    def changed(self) -> str | None:
+        """Return None: nobody else can reach it."""
+
+    def stop(self) -> None:
+        """Do nothing: a file never waits."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
 
 
 class PipeOutput:

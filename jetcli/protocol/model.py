@@ -25,9 +25,10 @@ NS_JET = "urn:xmpp:jingle:jet:0"
 NS_JET_OMEMO = "urn:xmpp:jingle:jet-omemo:0"
 NS_OMEMO = "eu.siacs.conversations.axolotl"
 
-#: Namespaces of jet's own: the chunked cipher, and resumption.
+#: Namespaces of jet's own: the chunked cipher, resumption, and the files of one command.
 NS_CHUNKED = "urn:jetcli:chunked:0"
 NS_RESUME = "urn:jetcli:resume:0"
+NS_BATCH = "urn:jetcli:batch:0"
 
 IV_SIZE = 12
 TAG_SIZE = 16
@@ -191,6 +192,15 @@ Transport = Socks5Transport | InbandTransport | UnknownTransport
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Says that a file is the `index`-th (from 1) `of` so many that one command sends (`urn:jetcli:batch:0`)."""
+
+    id: str
+    index: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """`<content/>`: one file on one transport (XEP-0166 section 7.3).
 
@@ -206,6 +216,7 @@ class Content:
     security: Security | None = None
     transfer: str | None = None
     prove: bool = False
+    batch: Batch | None = None
 
 
 #: Conditions of jet's own in a `<reason/>`, beside those of XEP-0234.

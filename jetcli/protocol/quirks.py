@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from jetcli.protocol.model import (
+    NS_BATCH,
     NS_BYTESTREAMS,
     NS_CHUNKED,
     NS_FILE_TRANSFER,
@@ -101,6 +102,7 @@ class Abilities:
     inband: bool
     chunked: bool
     resumes: bool
+    batches: bool
     quirks: Quirks
 
     @property
@@ -130,6 +132,7 @@ def abilities(features: AbstractSet[str], client_name: str | None) -> Abilities:
         inband=inband,
         chunked=NS_CHUNKED in features,
         resumes=NS_RESUME in features,
+        batches=NS_BATCH in features,
         quirks=quirks,
     )
 
@@ -153,4 +156,5 @@ RECEIVING = (
     NS_HASHES,
     NS_HASH_SHA256,
     NS_CHUNKED,
+    NS_BATCH,
 )

@@ -28,13 +28,18 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """Options of `jet send`. `name` renames a single file on the wire; `wait_s` waits for a peer that is offline."""
+    """Options of `jet send`. `name` renames a single file on the wire; `wait_s` waits for a peer that is offline.
+
+    `size` is what the user says of standard input; `no_spool` forbids to store it first for who wants a size.
+    """
 
     network: Network = field(default_factory=Network)
     name: str | None = None
     wait_s: float = 0.0
     checksum: bool = False
     dry_run: bool = False
+    size: int | None = None
+    no_spool: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,23 @@ import asyncio
 import mimetypes
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from jetcli.errors import (
     JetError,
+    LocalFileError,
     NotResumableError,
     RemoteProtocolError,
     SetupError,
     TrustError,
     UnsupportedError,
 )
-from jetcli.files.source import Source
+from jetcli.files.source import Origin, Source
 from jetcli.protocol.model import (
     IV_SIZE,
+    Batch,
     Cipher,
     Content,
     Device,
@@ -30,6 +33,7 @@ from jetcli.protocol.offer import check_acceptance, cipher_for, file_offer
 from jetcli.protocol.policy import GCM_LIMIT, shown
 from jetcli.protocol.ranges import rest_of
 from jetcli.state.transfers import TransferRecord
+from jetcli.transfer import origins
 from jetcli.transfer.account import Online
 from jetcli.transfer.delivery import Delivery
 from jetcli.transfer.events import (
@@ -44,7 +48,7 @@ from jetcli.transfer.events import (
     Waiting,
     Warned,
 )
-from jetcli.transfer.journal import Journal, new_transfer_id
+from jetcli.transfer.journal import Journal, Unrecorded, new_transfer_id
 from jetcli.transfer.options import Placing, SendOptions
 from jetcli.transfer.outcome import Outcome, failed, reason_for
 from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
@@ -65,15 +69,30 @@ async def send_files(
     Files that cannot be read are found before anything is sent. Raises what `find_peer` raises, and LocalFileError.
     """
     for path in paths:
-        Source.open(path, options.name).close()
+        origins.check(path, options.name)
     peer = await find_peer(online, to, wait_s=options.wait_s)
+    together = len(paths) > 1 and peer.abilities.batches
+    batch = Batch(secrets.token_hex(8), 0, len(paths)) if together else None
     results: list[FileDone | FileFailed] = []
     async with Serving(online, emit):
-        for path in paths:
-            with Source.open(path, options.name) as source:
-                earlier = await _continue_earlier(online, peer, source, emit)
-                results.append(earlier or await _Sending(online, peer, source, options, emit).run())
+        for number, path in enumerate(paths, 1):
+            member = replace(batch, index=number) if batch else None
+            try:
+                results.append(await _send_one(online, peer, path, options, emit, batch=member))
+            except LocalFileError as error:
+                results.append(FileFailed(None, "send", path.name, error))
+                emit(results[-1])
     return results
+
+
+async def _send_one(
+    online: Online, peer: Peer, path: Path, options: SendOptions, emit: Listener, *, batch: Batch | None
+) -> FileDone | FileFailed:
+    """Send what `path` names; raises LocalFileError where it cannot be opened any more."""
+    streams = peer.abilities.chunked
+    async with origins.opened(path, options, streams=streams, peer=peer.jid, emit=emit) as origin:
+        earlier = await _continue_earlier(online, peer, origin, emit) if isinstance(origin, Source) else None
+        return earlier or await _Sending(online, peer, origin, options, emit, batch=batch).run()
 
 
 async def _continue_earlier(online: Online, peer: Peer, source: Source, emit: Listener) -> FileDone | FileFailed | None:
@@ -125,11 +144,21 @@ def weakest(devices: Iterable[Device]) -> Trust:
 class _Sending:
     """One file on its way to one peer, by our own offer."""
 
-    def __init__(self, online: Online, peer: Peer, source: Source, options: SendOptions, emit: Listener) -> None:
+    def __init__(
+        self,
+        online: Online,
+        peer: Peer,
+        source: Origin,
+        options: SendOptions,
+        emit: Listener,
+        *,
+        batch: Batch | None,
+    ) -> None:
         self._online = online
         self._peer = peer
         self._source = source
         self._emit = emit
+        self._batch = batch
         cipher = cipher_for(peer.abilities)
         self._out = Outbound(
             id=new_transfer_id(online.transfers),
@@ -177,7 +206,7 @@ class _Sending:
 
     async def _begin(self, outgoing: Outgoing) -> Begun:
         """Offer the file until it is accepted: once, or once more where the peer has just mended its OMEMO session."""
-        if not self._out.between_jets and self._source.size > GCM_LIMIT:
+        if not self._out.between_jets and (self._source.size or 0) > GCM_LIMIT:
             name, peer = shown(self._source.name), shown(self._peer.jid)
             raise UnsupportedError(f"'{name}' is too large for {peer}: its cipher takes 64 GiB at most")
         try:
@@ -204,7 +233,7 @@ class _Sending:
             accepted = await negotiation.accepted
             check_acceptance(content, accepted, self._peer.bare_jid)
             said = accepted.description.range if accepted.description else None
-            agreed = rest_of(said, self._source.size)
+            agreed = rest_of(said, self._source.size) if self._source.size is not None else Range()
         except (TrustError, RemoteProtocolError) as error:
             negotiation.end_for(reason_for(error))
             raise
@@ -227,30 +256,29 @@ class _Sending:
             )
         )
         name = f"ft-{secrets.token_hex(4)}"
-        return file_offer(name, self._description(), transport, self._out.cipher, envelope)
+        content = file_offer(name, self._description(), transport, self._out.cipher, envelope)
+        return replace(content, batch=self._batch)
 
     def _description(self) -> FileDescription:
-        modified = datetime.fromtimestamp(int(self._source.mtime), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return FileDescription(
             name=self._source.name,
             size=self._source.size,
             media_type=_media_type(self._source.name),
-            date=modified,
+            date=_date(self._source.mtime),
             desc=None if self._out.between_jets else "",  # Libervia takes no offer without the element
-            range=Range(),
+            range=None if self._source.size is None else Range(),
             hash_used="sha-256" if self._out.checksum else None,
         )
 
     def _tell_offer(self) -> None:
         source, out = self._source, self._out
-        self._emit(
-            Offered(
-                out.id, "send", self._peer.jid, source.name, source.size, _media_type(source.name), out.between_jets
-            )
-        )
+        kind, goes_on = _media_type(source.name), out.between_jets and source.resumable
+        self._emit(Offered(out.id, "send", self._peer.jid, source.name, source.size, kind, goes_on))
         self._emit(Phase(f"waiting for {shown(self._peer.jid)} to accept", out.id))
 
     def _begin_journal(self, begun: Begun) -> Journal:
+        if not isinstance(self._source, Source):
+            return Unrecorded(self._online.transfers, self._out.id)
         return Journal.begin(
             self._online.transfers,
             self._out.id,
@@ -263,6 +291,10 @@ class _Sending:
             devices=self._devices,
             source=self._source,
         )
+
+
+def _date(mtime: float | None) -> str | None:
+    return None if mtime is None else datetime.fromtimestamp(int(mtime), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _media_type(name: str) -> str:

@@ -17,6 +17,7 @@ from jetcli.xmpp import payloads
 # A host name (RFC 1035), and the three parts of an address with their separators (RFC 7622).
 _MAX_HOST = 255
 _MAX_JID = 3071
+_MAX_BATCH = 1_000_000
 
 
 def bad(what: str) -> RemoteProtocolError:
@@ -82,7 +83,17 @@ def _only_content(jingle: payloads.Jingle) -> model.Content:
         security=_security(content.security),
         transfer=bounded(content.transfer.sid, MAX_SID, "transfer sid") if content.transfer is not None else None,
         prove=content.prove is not None,
+        batch=_batch(content.batch),
     )
+
+
+def _batch(element: payloads.Batch | None) -> model.Batch | None:
+    """Read which of how many files this is; one that is none of them belongs to no batch."""
+    if element is None:
+        return None
+    index = number(element.index, "batch index", _MAX_BATCH)
+    of = number(element.of, "batch size", _MAX_BATCH)
+    return model.Batch(required(element.id_, "batch id"), index, of) if 1 <= index <= of else None
 
 
 def _description(description: payloads.Description | None) -> model.FileDescription | None:

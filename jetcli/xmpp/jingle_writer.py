@@ -57,6 +57,9 @@ def _write_content(content: model.Content, *, offer: bool = False) -> payloads.C
     if content.transfer is not None:
         element.transfer = payloads.Transfer()
         element.transfer.sid = content.transfer
+    if content.batch is not None:
+        batch = element.batch = payloads.Batch()
+        batch.id_, batch.index, batch.of = content.batch.id, str(content.batch.index), str(content.batch.of)
     if content.prove:
         element.prove = (model.NS_RESUME, "prove")
     return element

@@ -9,6 +9,7 @@ import aioxmpp
 from aioxmpp import xso
 
 from jetcli.protocol.model import (
+    NS_BATCH,
     NS_FILE_TRANSFER,
     NS_HASHES,
     NS_INBAND_TRANSPORT,
@@ -151,6 +152,15 @@ class Transfer(xso.XSO):
     sid = xso.Attr("sid", default=None)
 
 
+class Batch(xso.XSO):
+    """`<batch/>`: which of the files of one command this is."""
+
+    TAG = (NS_BATCH, "batch")
+    id_ = xso.Attr("id", default=None)
+    index = xso.Attr("index", default=None)
+    of = xso.Attr("of", default=None)
+
+
 class Content(xso.XSO):
     """`<content/>` (XEP-0166 section 7.3)."""
 
@@ -163,6 +173,7 @@ class Content(xso.XSO):
     transport = xso.Child([Socks5Transport, InbandTransport])
     security = xso.Child([Security])
     transfer = xso.Child([Transfer])
+    batch = xso.Child([Batch])
     prove = xso.ChildTag([(NS_RESUME, "prove")], allow_none=True)
     rest = xso.Collector()
 
