@@ -172,6 +172,7 @@ class Faulty:
         self.port = 0
         self._moving = asyncio.Event()
         self._moving.set()
+        self._stalled = threading.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
@@ -203,6 +204,10 @@ class Faulty:
     def stall(self) -> None:
         """Pass nothing on from now; the connections stay open."""
         self._loop.call_soon_threadsafe(self._moving.clear)
+
+    def wait_until_stalled(self) -> None:
+        """Wait until `stall_after` bytes have passed and nothing moves any more."""
+        assert self._stalled.wait(60), "the bytes never came so far"
 
     def move(self) -> None:
         """End a stall."""
@@ -283,6 +288,7 @@ class Faulty:
         self.carried += size
         if self.stall_after is not None and self.carried >= self.stall_after:
             self._moving.clear()
+            self._stalled.set()
         if self.cut_after is not None and self.carried >= self.cut_after:
             self._cut()
         if self.rate:

@@ -1,0 +1,70 @@
+"""kill -9 of the sender, of the receiver, of both, at any byte: the next resume completes, and little is sent twice."""
+
+import filecmp
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+MIB = 2**20
+#: The bound that is promised: what may be sent twice after a kill.
+TWICE = 16 * MIB
+
+KILLED = ("sender", "receiver", "both")
+
+
+def killed_and_resumed(pair, over, receiver, jet, *, size, at, killed, by) -> None:
+    """Kill when about `at` bytes have passed; let `by` ask for the rest, and check all that is promised."""
+    romeo, juliet = pair
+    connection = over(romeo, juliet, network='idle = "2s"', stall_after=at)
+    film = large_file(romeo.files / "film.mkv", size)
+    receiving = receiver(juliet, "--json")
+    sending = jet(romeo, "send", film, juliet.jid)
+    connection.wait_until_stalled()
+    receiving.event("progress", lambda event: event["bytes"] > at - MIB)
+    for process, name in ((sending, "sender"), (receiving, "receiver")):
+        if killed in {name, "both"}:
+            process.signal(signal.SIGKILL)
+    sending.finished()
+    receiving.finished()
+    arrived = juliet.files / "film.mkv"
+    assert not arrived.exists(), "nothing has the final name before it was verified"
+    connection.move()
+    serving = receiver(juliet) if by == "sender" else receiver(romeo, "--forever")
+    resuming = jet(romeo if by == "sender" else juliet, "resume").finished()
+    assert resuming.code == 0, (resuming, serving)
+    serving.end()
+    assert list(juliet.files.iterdir()) == [arrived]
+    assert filecmp.cmp(film, arrived, shallow=False)
+    twice = connection.carried - size
+    print(f"killed {killed} at {at:,} of {size:,} bytes, resumed by the {by}: {twice:,} bytes sent twice")
+    assert twice < TWICE
+    film.unlink()
+    arrived.unlink()
+
+
+def large_file(path: Path, size: int) -> Path:
+    """Make a file of which no two mebibytes are alike."""
+    piece = os.urandom(MIB - 8)
+    with path.open("wb") as file:
+        for number in range(-(-size // MIB)):
+            file.write(number.to_bytes(8) + piece)
+        file.truncate(size)
+    return path
+
+
+@pytest.mark.parametrize(("killed", "by"), [("sender", "receiver"), ("receiver", "sender"), ("both", "receiver")])
+def test_a_kill_somewhere_in_64_mib(new_pair, over, receiver, jet, killed, by):
+    at = random.Random(killed).randrange(8 * MIB, 56 * MIB)
+    killed_and_resumed(new_pair, over, receiver, jet, size=64 * MIB, at=at, killed=killed, by=by)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(int(os.environ.get("JET_SOAK_KILLS", "50"))))
+def test_a_kill_somewhere_in_a_large_file(new_pair, over, receiver, jet, seed):
+    size = int(os.environ.get("JET_SOAK_SIZE", 1024 * MIB))
+    chance = random.Random(seed)
+    at, killed, by = chance.randrange(1, size), chance.choice(KILLED), chance.choice(("sender", "receiver"))
+    killed_and_resumed(new_pair, over, receiver, jet, size=size, at=at, killed=killed, by=by)
