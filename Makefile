@@ -8,7 +8,7 @@ FILE ?=
 ROUNDS ?= 5
 TABLES ?=
 
-.PHONY: try test e2e bench soak lint format clean set-up
+.PHONY: try test e2e bench soak pictures tour lint format clean set-up
 
 try: set-up  ## send a file end-to-end encrypted, on this machine alone: make try FILE=film.mkv
 	@$(BIN)/jet try $(FILE)
@@ -24,6 +24,12 @@ bench: set-up  ## measure speed and memory, into BENCHMARKS.md: make bench TABLE
 
 soak: set-up  ## long matrices and kill series
 	$(PYTEST) $(WORKERS) -m soak
+
+pictures: set-up  ## draw the pictures of README.md anew, from a real run
+	$(BIN)/python docs/pictures.py
+
+tour: set-up  ## run every example of README.md
+	docs/tour.sh
 
 lint: set-up  ## style, types, layers
 	$(BIN)/ruff check
