@@ -8,16 +8,22 @@ FILE ?=
 ROUNDS ?= 5
 TABLES ?=
 
-.PHONY: try test e2e bench soak pictures tour lint format clean set-up
+.PHONY: try test e2e interop bench soak pictures tour lint format clean set-up
 
 try: set-up  ## send a file end-to-end encrypted, on this machine alone: make try FILE=film.mkv
 	@$(BIN)/jet try $(FILE)
 
 test: set-up  ## all tests but the long ones
-	$(PYTEST) $(WORKERS) -m 'not soak and not bench'
+	$(PYTEST) $(WORKERS) -m 'not soak and not bench and not interop'
 
 e2e: set-up  ## only the tests with a real server and real processes
-	$(PYTEST) $(WORKERS) -m 'e2e and not soak and not bench'
+	$(PYTEST) $(WORKERS) -m 'e2e and not soak and not bench and not interop'
+
+interop: set-up  ## send to and receive from Dino and Libervia; PEERS names the scripts that drive them
+	@.ci/peers
+	@mkdir -p build
+	JET_INTEROP_REPORT=build/interop.json $(PYTEST) -m interop tests/interop
+	$(BIN)/python tests/interop/page.py build/interop.json INTEROP.md
 
 bench: set-up  ## measure speed and memory, into BENCHMARKS.md: make bench TABLES="data memory" ROUNDS=5
 	$(BIN)/python tests/bench --write --rounds $(ROUNDS) $(TABLES)

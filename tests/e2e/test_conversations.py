@@ -1,0 +1,114 @@
+"""jet and a scripted Conversations, 2.12 and 2.13, both ways over every path."""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from jetcli.trial.server import free_ports
+from jetcli.xmpp.account import AccountSettings
+from jetcli.xmpp.socks5 import query_streamhost
+
+SCRIPT = Path(__file__).parents[1] / "interop" / "conversations.py"
+SIZE = 300_000
+VERSIONS = pytest.mark.parametrize("version", [(2, 12), (2, 13)], ids=["2.12", "2.13"])
+
+
+@pytest.fixture(scope="session")
+def script():
+    spec = importlib.util.spec_from_file_location("conversations", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+async def phone(script, home, tmp_path):
+    """Start a Conversations on an account that is a contact of `romeo`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(romeo, version):
+            juliet = home("juliet", contacts=[romeo], enrolled=False)
+            server = juliet.server
+            settings = AccountSettings(juliet.jid, juliet.password, (server.host, server.port), ca_file=server.ca_file)
+            return await script.Conversations.start(stack, settings, tmp_path / "phone", version)
+
+        yield start
+
+
+async def ended(process):
+    await asyncio.to_thread(process.finished)
+    return process
+
+
+@VERSIONS
+@pytest.mark.parametrize(("path", "way"), [("auto", "direct"), ("relay", "proxy"), ("ibb", "in-band")])
+async def test_jet_sends_to_conversations(home, jet, phone, version, path, way):
+    romeo = home("romeo")
+    juliet = await phone(romeo, version)
+    file = romeo.file("photo.jpg", SIZE)
+    sending = jet(romeo, "send", "--path", path, file, juliet.jid.partition("/")[0])
+    saved = await juliet.receive()
+    await ended(sending)
+    assert sending.code == 0, sending
+    assert (saved.name, saved.way) == ("photo.jpg", way)
+    assert saved.decrypted
+    assert saved.tag_right
+    assert saved.content == file.read_bytes()
+
+
+@VERSIONS
+@pytest.mark.parametrize(("path", "way"), [("auto", "direct"), ("relay", "proxy"), ("auto", "in-band")])
+async def test_conversations_sends_to_jet(home, receiver, phone, version, path, way):
+    romeo = home("romeo")
+    juliet = await phone(romeo, version)
+    receiving = receiver(romeo, "--path", path, ready=False)
+    jid = await asyncio.to_thread(receiving.ready)
+    content, proxy = os.urandom(SIZE), None
+    if way == "proxy":
+        proxy = await query_streamhost(juliet._client, f"proxy.{jid.partition('/')[0].partition('@')[2]}")
+    assert await juliet.send(jid, "photo.jpg", content, way=way, proxy=proxy) == way
+    await ended(receiving)
+    assert receiving.code == 0, receiving
+    assert romeo.saved["photo.jpg"] == content
+
+
+@VERSIONS
+async def test_dead_candidates_without_a_proxy_end_in_band(home, receiver, phone, version):
+    romeo = home("romeo", network=f'advertise = "127.0.0.1:1"\nlisten = {free_ports(1)[0]}')
+    juliet = await phone(romeo, version)
+    receiving = receiver(romeo, "--path", "ibb", ready=False)
+    jid = await asyncio.to_thread(receiving.ready)
+    content = os.urandom(50_000)
+    assert await juliet.send(jid, "photo.jpg", content, way="dead") == "in-band"
+    await ended(receiving)
+    assert receiving.code == 0, receiving
+    assert romeo.saved["photo.jpg"] == content
+
+
+async def test_dead_candidates_on_both_sides_lead_to_the_proxy(home, receiver, phone):
+    romeo = home("romeo", network=f'advertise = "127.0.0.1:1"\nlisten = {free_ports(1)[0]}')
+    juliet = await phone(romeo, (2, 13))
+    receiving = receiver(romeo, ready=False)
+    jid = await asyncio.to_thread(receiving.ready)
+    content = os.urandom(50_000)
+    assert await juliet.send(jid, "photo.jpg", content, way="dead") == "proxy"
+    await ended(receiving)
+    assert receiving.code == 0, receiving
+    assert romeo.saved["photo.jpg"] == content
+
+
+async def test_conversations_takes_an_offer_with_another_security_name_for_a_plain_file(script):
+    """The script itself is strict where Conversations is: without this, jet passing proves nothing."""
+    content = script.payloads.Content()
+    content.name = "one"
+    content.security = script.payloads.Security()
+    content.security.name, content.security.cipher = "another", script.CIPHER
+    content.security.type_ = script.model.NS_OMEMO
+    content.security.encrypted = script.Encrypted()
+    strict = script.Conversations.__new__(script.Conversations)
+    strict.version = (2, 13)
+    assert await strict._opens("romeo@jet.test/x", content) == (b"", b"")

@@ -1,0 +1,56 @@
+"""Writes INTEROP.md from what a run of the matrix has left behind.
+
+python tests/interop/page.py build/interop.json INTEROP.md
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from jetcli import __version__
+
+HEAD = """# Which clients jet works with
+
+Written by `make interop` from a run of the real programs; nothing here is typed. A cell works when the bytes at both
+ends are the same, or when jet refused what it has to refuse and saved nothing. How each client differs from the
+specifications is in `jetcli/protocol/quirks.py`, and nowhere else.
+
+"""
+REFUSED = """
+## What jet refuses, and why
+
+| what | exit code | why |
+|---|---|---|
+| an offer without `<security/>`, or with one that cannot be used | 8 | XEP-0391 section 7 |
+| an offer that was not encrypted for this device | 8 | the sender has no session with it; `jet hello` helps |
+| to send in-band to Dino | 7 | Dino acknowledges every block and then drops the file |
+| to send to aTalk | 7 | its encrypted transfers do not follow XEP-0396 |
+| to send to Gajim, Psi and others without JET | 7 | they take unencrypted files only |
+| bytes behind the last one, a wrong tag, a wrong checksum | 12, 15 | nothing of it is saved |
+"""
+PACKAGES = {"Dino": "dino-im", "Libervia": "libervia-backend", "Prosody": "prosody"}
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed Debian package."""
+    command = ["dpkg-query", "-W", "-f", "${Version}", package]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout or "unknown"
+
+
+def page(run: dict) -> str:
+    """Return the page for a run: `date`, and `cells` with from, to, case, result, seconds and note."""
+    versions = [f"jet {__version__}", *(f"{name} {version_of(package)}" for name, package in PACKAGES.items())]
+    lines = [f"Run of {run['date']}: {', '.join(versions)}.", ""]
+    lines += ["| from | to | case | result | seconds | remark |", "|---|---|---|---|---|---|"]
+    for cell in run["cells"]:
+        seconds = "" if cell.get("seconds") is None else f"{cell['seconds']:.1f}"
+        row = (cell["from"], cell["to"], cell["case"], cell["result"], seconds, cell["note"])
+        lines.append("| " + " | ".join(str(field).replace("|", "/") for field in row) + " |")
+    works = sum(cell["result"] == "works" for cell in run["cells"])
+    lines += ["", f"{works} of {len(run['cells'])} cells work."]
+    return HEAD + "\n".join(lines) + "\n" + REFUSED
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(page(json.loads(Path(sys.argv[1]).read_text())))
