@@ -1,4 +1,4 @@
-"""The commands that go on with what was interrupted.
+"""The commands that go on with what was interrupted, and those that move a file on request.
 
 Reads the command line and hands over, like `jetcli.cli.main`.
 """
@@ -9,7 +9,7 @@ import click
 
 from jetcli.cli.grammar import FILE, PATHS, SETTINGS, JetCommand, global_options, retry_option, trust_options
 from jetcli.cli.invocation import Invocation
-from jetcli.cli.suggestions import transfers
+from jetcli.cli.suggestions import contacts, transfers
 
 
 @click.command(
@@ -44,4 +44,51 @@ def resume(invocation: Invocation, /, **chosen: Any) -> int:
     return resume_command(invocation, **chosen)
 
 
-COMMANDS = (resume,)
+@click.command(
+    cls=JetCommand,
+    context_settings=SETTINGS,
+    examples=(
+        "jet share notes.txt film.mkv                    contacts may ask for them while this runs",
+        "jet share report.pdf --to juliet                only she may",
+    ),
+)
+@click.argument("files", nargs=-1, type=FILE, metavar="FILE...")
+@click.option("--to", metavar="JID", multiple=True, shell_complete=contacts, help="Only to JID; may be repeated.")
+@click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
+@retry_option
+@trust_options
+@global_options
+@click.pass_obj
+def share(invocation: Invocation, /, **chosen: Any) -> int:
+    """Answer `jet request` for these files, by name or SHA-256, until stopped.
+
+    Without --to every contact may ask. Whoever may not gets the same answer as for a file that is not there.
+    """
+    from jetcli.cli.sharing import share_command
+
+    return share_command(invocation, **chosen)
+
+
+@click.command(
+    cls=JetCommand,
+    context_settings=SETTINGS,
+    examples=("jet request notes.txt romeo@montague.example", "jet request SHA256 romeo -d ~/in"),
+)
+@click.argument("what", metavar="WHAT")
+@click.argument("jid", metavar="JID", shell_complete=contacts)
+@click.option("-d", "--dir", "directory", type=FILE, metavar="DIR", help="Save the file in this directory.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save the file under this name.")
+@click.option("--on-exist", type=click.Choice(["rename", "skip", "fail"]), help="What to do where the name is taken.")
+@click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
+@retry_option
+@trust_options
+@global_options
+@click.pass_obj
+def request(invocation: Invocation, /, **chosen: Any) -> int:
+    """Ask a contact for a file that it shares: WHAT is its name, or its SHA-256 in hex."""
+    from jetcli.cli.sharing import request_command
+
+    return request_command(invocation, **chosen)
+
+
+COMMANDS = (resume, share, request)

@@ -4,6 +4,7 @@ All that costs time to import is imported after the words have been found good.
 """
 
 import os
+import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from jetcli.cli import addresses
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.session import go_online
-from jetcli.errors import LocalFileError, SetupError, UnsupportedError, UsageError
+from jetcli.errors import LocalFileError, UnsupportedError, UsageError
 from jetcli.transfer.options import Network, OnExist, PathPolicy, ReceiveOptions, SendOptions
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def send_command(
     if size is not None and "-" not in map(str, files):
         raise UsageError("--size is for standard input", hint="jet send - --size BYTES JID")
     report = invocation.begin("send", "send")
-    _check_sources(files, name)
+    check_sources(files, name)
     config = _config(invocation)
     network = network_of(invocation, config, path, retry)
     options = SendOptions(network, name=name, wait_s=wait, checksum=checksum, size=size, no_spool=no_spool)
@@ -60,6 +61,11 @@ def receive_command(
     *,
     directory: Path | None,
     output: Path | None,
+    stdout: bool,
+    unverified_stdout: bool,
+    extract: bool,
+    command: str | None,
+    idle: float | None,
     senders: Sequence[str],
     count: int | None,
     on_exist: OnExist | None,
@@ -75,25 +81,32 @@ def receive_command(
     """Wait for files (`jet receive`); returns the exit code."""
     from jetcli.cli.accounts import interactive
 
-    _check_receive(directory, output, count, forever=forever)
+    if str(output) == "-" or unverified_stdout:
+        output, stdout = None, True
+    _check_receive(directory, output, count, forever=forever, stdout=stdout)
     if not (accept_all or senders or interactive(invocation)):
         raise UsageError("nobody is there to be asked", hint="jet receive --accept-all, or --from JID")
     allowed = addresses.allowed_senders(senders, lambda: _aliases(invocation))
     config = _config(invocation)
     network = network_of(invocation, config, path, retry)
-    report = invocation.begin("receive", "receive")
+    report = invocation.begin("receive", "receive", events_to_stderr=stdout)
     report.path_end = "\0" if null else "\n"
     options = ReceiveOptions(
-        _directory(directory or (output.parent if output else config.receive.directory) or Path()),
+        saving_directory(directory or (output.parent if output else config.receive.directory) or Path()),
         network,
-        output=_free_name(output),
+        output=free_name(output) if on_exist != "overwrite" else output,
         accept_all=accept_all,
         senders=allowed,
         count=None if forever else count or 1,
-        on_exist=_on_exist(on_exist or config.receive.on_exist),
+        on_exist=on_exist or config.receive.on_exist or "ask",
         max_size=max_size if max_size is not None else config.receive.max_size,
         allow_hidden=allow_hidden or config.receive.allow_hidden,
         keep_partial=keep_partial or config.receive.keep_partial,
+        stdout=stdout,
+        unverified_stdout=unverified_stdout,
+        extract=extract,
+        command=_words(command),
+        idle_s=idle,
     )
 
     async def work(online: "Online") -> int:
@@ -150,7 +163,7 @@ def try_command(invocation: Invocation, file: Path | None, *, shell: bool) -> in
 
     report = invocation.begin("try")
     if file is not None:
-        _check_sources((file,), None)
+        check_sources((file,), None)
     return run_trial(file, shell=shell, line=report.view.line)
 
 
@@ -197,30 +210,35 @@ def network_of(invocation: Invocation, config: "Config", path: PathPolicy | None
     )
 
 
-def _check_sources(files: Sequence[Path], name: str | None) -> None:
+def check_sources(files: Sequence[Path], name: str | None) -> None:
     """Open every file once before anybody is called, so that a typing error costs nothing. Raises LocalFileError."""
-    from jetcli.transfer.origins import check
+    from jetcli.files.source import check_sendable
 
     for file in files:
-        check(file, name)
+        check_sendable(file, name)
 
 
-def _check_receive(directory: Path | None, output: Path | None, count: int | None, *, forever: bool) -> None:
+def _check_receive(
+    directory: Path | None, output: Path | None, count: int | None, *, forever: bool, stdout: bool
+) -> None:
+    if stdout and (output is not None or directory is not None):
+        raise UsageError("--stdout saves no file: leave out -o and -d")
+    if stdout and (forever or (count or 1) > 1):
+        raise UsageError("--stdout takes one file")
     if forever and count is not None:
         raise UsageError("--forever and --count exclude each other")
     if output is None:
         return
     if directory is not None:
         raise UsageError("-o names a file and -d a directory: give one of them")
-    if str(output) == "-":
-        raise UsageError("a file cannot be received to standard output yet", hint="-o FILE")
     if output.is_dir():
         raise UsageError(f"'{output}' is a directory", hint=f"-d {output}")
     if forever or (count or 1) > 1:
         raise UsageError("-o is for a single file", hint="-d DIR")
 
 
-def _directory(directory: Path) -> Path:
+def saving_directory(directory: Path) -> Path:
+    """Return a directory that files can be saved in; raise LocalFileError where they cannot."""
     if not directory.is_dir():
         cause = "not a directory" if directory.exists() else "no such directory"
         raise LocalFileError(f"cannot save in '{directory}': {cause}", hint=f"mkdir -p {directory}")
@@ -229,14 +247,21 @@ def _directory(directory: Path) -> Path:
     return directory
 
 
-def _free_name(output: Path | None) -> Path | None:
+def free_name(output: Path | None) -> Path | None:
+    """Return the name that the user chose; raise LocalFileError where it is taken."""
     if output is not None and os.path.lexists(output):
         raise LocalFileError(f"'{output}' exists already")
     return output
 
 
-def _on_exist(chosen: OnExist | None) -> OnExist:
-    """Return what a receiver does where a name is taken; "ask" is part of the question about the offer."""
-    if chosen == "overwrite":
-        raise SetupError("on_exist = 'overwrite' cannot be had: no file is ever replaced", hint="rename, skip or fail")
-    return "rename" if chosen in {None, "ask"} else chosen or "rename"
+def _words(command: str | None) -> tuple[str, ...]:
+    """Split what --exec says into its words; raise UsageError where there are none."""
+    if command is None:
+        return ()
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(f"--exec: {str(error).lower()}") from None
+    if not words:
+        raise UsageError("--exec names no command")
+    return words

@@ -65,18 +65,23 @@ def file_request(
 
 
 def acceptance(
-    offer: Content, transport: Transport, *, agreed: Range | None = None, prove: bool = False, size: int | None = None
+    offer: Content,
+    transport: Transport,
+    *,
+    agreed: Range | None = None,
+    prove: bool = False,
+    described: FileDescription | None = None,
 ) -> Content:
     """Return the content that accepts `offer`: clients need description, transport and `senders` repeated.
 
     `agreed` is where the stream begins, where that is not the beginning; `prove` demands a proof of what lies before.
-    `size` tells the size to who requested a file without knowing it.
+    `described` tells the file to who requested one without knowing all of it.
     """
-    description = offer.description
+    description = described or offer.description
     assert description is not None, "a judged offer describes its file"
     repeated = FileDescription(
         name=description.name,
-        size=description.size if size is None else size,
+        size=description.size,
         media_type=description.media_type,
         desc=description.desc,
         range=agreed or (Range() if description.range is not None else None),

@@ -31,6 +31,10 @@ CREATE TABLE trust (
 CREATE TABLE seen_envelopes (digest BLOB PRIMARY KEY, seen REAL NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX seen_envelopes_by_age ON seen_envelopes (seen);
 CREATE TABLE chunked_peers (device_key BLOB PRIMARY KEY, since REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE file_hashes (
+    device TEXT NOT NULL, inode TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 BLOB NOT NULL,
+    PRIMARY KEY (device, inode, size, mtime_ns)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE facts (name TEXT PRIMARY KEY, since REAL NOT NULL) STRICT, WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};

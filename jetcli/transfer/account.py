@@ -23,6 +23,7 @@ from jetcli.protocol.model import Device
 from jetcli.protocol.offer import is_request
 from jetcli.protocol.quirks import RECEIVING, SENDING, Quirks, quirks_of
 from jetcli.state.config import Account
+from jetcli.state.hashes import FileHashes
 from jetcli.state.locks import account_lock
 from jetcli.state.seen import ChunkedPeers, ScramSeen, SeenEnvelopes
 from jetcli.state.store import KeyValues, Store
@@ -112,6 +113,7 @@ class Online:
         self.emit = emit
         self.network = network
         self.transfers = Transfers(store)
+        self.file_hashes = FileHashes(store)
         self.seen_envelopes = SeenEnvelopes(store)
         self.chunked_peers = ChunkedPeers(store)
         self.trust = TrustBook(store, credentials.trust, credentials.fingerprints)

@@ -19,6 +19,7 @@ from jetcli.transfer.options import ReceiveOptions
 from jetcli.xmpp.negotiation import Negotiation
 
 ANYONE = "anyone"
+CONTACTS = "contacts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def may_send(online: Online, options: ReceiveOptions, bare_jid: str) -> bool:
     `--from` alone decides where it is given. Otherwise: contacts, our own account, and who has a verified device.
     """
     if options.senders and not options.accept_all:
-        return ANYONE in options.senders or bare_jid in options.senders
+        contact = CONTACTS in options.senders and online.discovery.is_contact(bare_jid)
+        return contact or ANYONE in options.senders or bare_jid in options.senders
     if ANYONE in options.senders or bare_jid in options.senders or bare_jid == online.bare_jid:
         return True
     verified = any(key.trust is Trust.VERIFIED for key in online.trust.keys(bare_jid))
@@ -69,14 +71,20 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
     offer = judge(negotiation.session.offer, bare_jid)
     directory, name = _place(options, offer)
     _judge_size(options, directory, offer.size, shown(offer.file.name or ""), offer.cipher)
+    opened, secret = await open_envelope(online, offer, peer)
+    return Admitted(offer, directory, name, offer.size, secret, opened)
+
+
+async def open_envelope(online: Online, offer: JudgedOffer, peer: str) -> tuple[OpenedEnvelope, TransportSecret]:
+    """Open the envelope of an offer or request of `peer` (full JID), once; raises as `admit` does."""
     try:
         opened = await online.omemo.open(offer.envelope, peer)
         secret = opened.secret(offer.cipher)
     except ValueError as error:
         raise RemoteProtocolError(f"the offer's envelope does not fit its cipher: {error}") from None
     _refuse_replay(online, opened)
-    _refuse_downgrade(online, opened, offer.cipher, bare_jid)
-    return Admitted(offer, directory, name, offer.size, secret, opened)
+    _refuse_downgrade(online, opened, offer.cipher, peer)
+    return opened, secret
 
 
 async def admit_continuation(
@@ -107,6 +115,8 @@ async def admit_continuation(
 
 def _place(options: ReceiveOptions, offer: JudgedOffer) -> tuple[Path, str]:
     """Return the directory and the name for the file; `-o` replaces the peer's name whatever that is."""
+    if options.stdout:
+        return options.directory, shown(offer.file.name or "")
     if options.output is not None:
         return options.output.parent, options.output.name
     return options.directory, local_name(offer.file.name, allow_hidden=options.allow_hidden)
@@ -119,7 +129,8 @@ def _judge_size(options: ReceiveOptions, directory: Path, size: int | None, name
         raise RemoteProtocolError(f"'{name}' is larger than its cipher allows", condition="failed-application")
     if options.max_size is not None and size > options.max_size:
         raise DeclinedError(f"'{name}' is larger than --max-size ({shown_size(size)})")
-    check_space(directory, size)
+    if not options.stdout:
+        check_space(directory, size)
 
 
 def _refuse_replay(online: Online, opened: OpenedEnvelope) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from jetcli.errors import JetError
 from jetcli.protocol.model import PathKind, Trust
+from jetcli.transfer.options import OnExist
 
 Direction = Literal["send", "receive"]
 Verification = Literal["chunks", "tag", "tag+checksum", "chunks+checksum"]
@@ -184,7 +185,11 @@ Listener = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class OfferSeen:
-    """What a person is asked about: who offers what, and where it would go. `name` is already a safe local name."""
+    """What a person is asked about: who offers what, and where it would go. `name` is already a safe local name.
+
+    `files` is how many the sender's command has; the answer is for all of them. `asks_on_exist`: what becomes of a file
+    that is there already is part of the question.
+    """
 
     id: str
     peer: str
@@ -195,13 +200,19 @@ class OfferSeen:
     desc: str | None
     directory: Path
     free: int
+    files: int = 1
+    asks_on_exist: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """The answer to an offer. `name` renames the file; `always` takes all that contact offers in this run."""
+    """The answer to an offer. `name` renames the file; `always` takes all that contact offers in this run.
+
+    `on_exist` is what becomes of a file that is there already, where that was asked.
+    """
 
     accept: bool
     reason: str = ""
     name: str | None = None
     always: bool = False
+    on_exist: OnExist | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from jetcli.errors import IntegrityError, InterruptedTransferError, JetError
+from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError
 from jetcli.files.sink import Output, Sink
 from jetcli.protocol.checksum import proves
 from jetcli.protocol.effects import Ended
@@ -66,6 +66,8 @@ class Expected:
     checksum: bool = False
     keep_partial: bool = False
     continued: bool = False
+    sha256: bytes | None = None
+    most: int | None = None
 
     @property
     def between_jets(self) -> bool:
@@ -159,6 +161,8 @@ class Incoming:
         def work(counter: Counter, stop: threading.Event) -> ReceivedStream:
             def progress(position: int) -> None:
                 counter.set(position)
+                if expected.most is not None and position > expected.most:
+                    raise DeclinedError(f"'{shown(expected.name)}' is larger than --max-size")
                 self._note(position)
 
             return receive_stream(
@@ -171,7 +175,7 @@ class Incoming:
                 offset=self._offset,
                 progress=progress,
                 stop=stop,
-                hasher=expected.checksum,
+                hasher=expected.checksum or expected.sha256 is not None,
                 tail_stalled=tail_stalled if held_back else None,
                 name=shown(expected.name),
             )
@@ -211,6 +215,8 @@ class Incoming:
         proof: Verification = "chunks" if jets else "tag"
         if received.sha256 is None:
             return proof
+        if self._expected.sha256 is not None:
+            return self._compare(received.sha256)
         self._emit(Phase("waiting for the checksum", self._expected.id))
         await asyncio.wait({self._negotiation.checksum}, timeout=CHECKSUM_S)
         hashes = self._negotiation.checksum.result().hashes if self._negotiation.checksum.done() else ()
@@ -225,6 +231,13 @@ class Incoming:
             self._emit(Warned(f"{shown(self._peer)} announced no usable checksum of '{name}'", self._expected.id))
             return proof
         return "chunks+checksum" if jets else "tag+checksum"
+
+    def _compare(self, sha256: bytes) -> Verification:
+        """Compare what came with the digest that it was requested by."""
+        self._unsound = True
+        if sha256 != self._expected.sha256:
+            raise IntegrityError(f"'{shown(self._expected.name)}' is not the file of that sha-256; nothing was saved")
+        return "chunks+checksum"
 
     async def _finish(self) -> Path | None:
         """Publish and say so; whoever stops us meanwhile waits for it: a file is published and recorded, or neither."""
@@ -267,7 +280,7 @@ class Incoming:
         # Nor is an empty part, of a stream that was altered from its first chunk on.
         contradicted = isinstance(error, IntegrityError) and (self._unsound or not self._sink.position)
         moved = self._sink.position > self._offset
-        keep = self._resumable and not contradicted
+        keep = self._resumable and not contradicted and not isinstance(error, DeclinedError)
         self._leave(keep=keep)
         self._negotiation.end_for(reason_for(error))
         return Broken(error, kept=keep, transient=keep and is_transient(error, end), moved=moved)

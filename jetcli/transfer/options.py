@@ -46,8 +46,9 @@ class SendOptions:
 class ReceiveOptions:
     """Options of `jet receive`.
 
-    `output` names one file and is the only way to take an unsafe or hidden name; `senders` are bare JIDs or "anyone".
-    `count` is how many finished files end the command; None for ever.
+    `output` names one file and is the only way to take an unsafe or hidden name; `senders` are bare JIDs, "contacts"
+    or "anyone". `count` is how many finished commands of senders end ours; None for ever. `stdout` takes one file,
+    whose bytes go to standard output. `command` is run for each file. After `idle_s` without anything it ends.
     """
 
     directory: Path
@@ -60,6 +61,11 @@ class ReceiveOptions:
     max_size: int | None = None
     allow_hidden: bool = False
     keep_partial: bool = False
+    stdout: bool = False
+    unverified_stdout: bool = False
+    extract: bool = False
+    command: tuple[str, ...] = ()
+    idle_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,25 +11,12 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from jetcli.errors import LocalFileError
-from jetcli.files.archive import ArchiveSource, check_readable
+from jetcli.files.archive import ArchiveSource
 from jetcli.files.pipe import PipeSource, SpooledSource
-from jetcli.files.source import Origin, Source
+from jetcli.files.source import STDIN, Origin, Source
 from jetcli.protocol.policy import shown
 from jetcli.transfer.events import Listener, Phase, Warned
 from jetcli.transfer.options import SendOptions
-
-#: The word for standard input; a file of that name is written with its directory.
-STDIN = Path("-")
-
-
-def check(path: Path, name: str | None) -> None:
-    """Raise LocalFileError where `path` cannot be read; standard input always can."""
-    if path == STDIN:
-        return
-    if path.is_dir():
-        check_readable(path)
-    else:
-        Source.open(path, name).close()
 
 
 @asynccontextmanager

@@ -5,17 +5,22 @@ What becomes of one admitted offer is in `jetcli.transfer.reception`, whether on
 """
 
 import asyncio
+import os
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
-from jetcli.errors import DeclinedError, JetError
+from jetcli.errors import DeclinedError, JetError, UnavailableError
 from jetcli.files.sink import free_bytes
 from jetcli.protocol.flood import DECLINE_BURST, DECLINES_PER_S, PeerBuckets
+from jetcli.protocol.model import Batch
 from jetcli.protocol.policy import MAX_WAITING_OFFERS, MAX_WAITING_OFFERS_PER_PEER, shown
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import Admitted, admit, may_send, stranger
+from jetcli.transfer.afterwards import run_for
 from jetcli.transfer.collection import Collection
+from jetcli.transfer.commands import Commands
 from jetcli.transfer.events import (
     Accepted,
     Consent,
@@ -27,9 +32,10 @@ from jetcli.transfer.events import (
     OfferSeen,
     Phase,
     Waiting,
+    Warned,
 )
 from jetcli.transfer.journal import new_transfer_id
-from jetcli.transfer.options import ReceiveOptions
+from jetcli.transfer.options import OnExist, ReceiveOptions
 from jetcli.transfer.outcome import Outcome, failed, reason_for
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.persistence import persist
@@ -52,10 +58,14 @@ async def receive_files(
     `senders` answer for the user. Cancelling ends every transfer, keeping what can be continued.
     """
     desk = _Desk(online, options, emit, consent)
+    if options.stdout and options.unverified_stdout:
+        emit(Warned("bytes of clients other than jet go to standard output before they are verified"))
     serving = Serving(online, emit, desk.count)
     online.listen(desk.take)
     online.messages.on_proposal = desk.proposed
     waits: list[asyncio.Future[bool]] = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.enough.wait())]
+    if options.idle_s is not None:
+        waits.append(asyncio.ensure_future(desk.idle(options.idle_s)))
     emit(Phase("waiting for files"))
     try:
         waiting: set[asyncio.Future[Any]] = {*waits, online.lost}
@@ -67,7 +77,13 @@ async def receive_files(
         for wait in waits:
             wait.cancel()
         await desk.close()
+    if desk.idled and not desk.results and options.count is not None:
+        raise UnavailableError(f"nothing came within {options.idle_s:g} s")
     return desk.results
+
+
+class _Refused(DeclinedError):
+    """The person who was asked said no."""
 
 
 class _Desk:
@@ -83,6 +99,11 @@ class _Desk:
         self._welcome: set[str] = set()
         self._told = PeerBuckets(DECLINE_BURST, DECLINES_PER_S)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._commands = Commands(self._command_finished)
+        self._finished = 0
+        self._taken = False
+        self._active_at = asyncio.get_running_loop().time()
+        self.idled = False
         self.results: list[Result] = []
         self.enough = asyncio.Event()
 
@@ -95,6 +116,7 @@ class _Desk:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Tell of a bug: nobody awaits the task, and what escapes it would be lost without a word."""
         self._tasks.discard(task)
+        self._active_at = asyncio.get_running_loop().time()
         if not task.cancelled() and (bug := task.exception()) is not None:
             failure = FileFailed(None, "receive", None, JetError(f"a bug in jet: {type(bug).__name__}: {bug}"))
             self._emit(failure)
@@ -112,6 +134,14 @@ class _Desk:
         if not allowed:
             self._tell_declined(new_transfer_id(self._online.transfers), bare_jid, "policy", stranger(bare_jid))
 
+    async def idle(self, idle_s: float) -> bool:
+        """Return when nothing has gone on for `idle_s`."""
+        clock = asyncio.get_running_loop().time
+        while self._tasks or clock() < self._active_at + idle_s:  # noqa: ASYNC110 (what is waited for is time)
+            await asyncio.sleep(idle_s if self._tasks else self._active_at + idle_s - clock())
+        self.idled = True
+        return True
+
     async def close(self) -> None:
         """End what is still going on."""
         self._online.messages.on_proposal = None
@@ -121,28 +151,39 @@ class _Desk:
 
     async def _handle(self, negotiation: Negotiation) -> None:
         transfer_id = new_transfer_id(self._online.transfers)
+        seen = _Seen(negotiation.session.offer.batch)
         try:
-            result = await self._receive(negotiation, transfer_id)
+            result = await self._receive(negotiation, transfer_id, seen)
         except DeclinedError as error:
             self._decline(negotiation, transfer_id, error)
+            self._commands.ended(seen.device, seen.batch, declined=True)
             return
         except JetError as error:
             result = self._fail(negotiation, transfer_id, error)
         finally:
             await negotiation.close()
-        self.count(result)
+        if isinstance(result, FileDone) and self._options.command:
+            await run_for(self._options.command, result, negotiation.session.peer, self._emit)
+        self.results.append(result)
+        self._commands.ended(seen.device, seen.batch)
 
     def count(self, result: Result) -> None:
-        """Note how one file ended."""
+        """Note how a file ended that is a command of its own."""
         self.results.append(result)
-        if self._options.count is not None and len(self.results) >= self._options.count:
+        self._command_finished()
+
+    def _command_finished(self) -> None:
+        self._finished += 1
+        if self._options.count is not None and self._finished >= self._options.count:
             self.enough.set()
 
-    async def _receive(self, negotiation: Negotiation, transfer_id: str) -> Result:
+    async def _receive(self, negotiation: Negotiation, transfer_id: str, seen: "_Seen") -> Result:
         bare_jid = negotiation.session.peer.partition("/")[0]
         if not may_send(self._online, self._options, bare_jid):
             raise stranger(bare_jid)
         admitted = await admit(self._online, self._options, negotiation)
+        seen.device = admitted.opened.device.identity_key
+        self._commands.began(seen.device, seen.batch)
         file = admitted.offer.file
         self._emit(
             Offered(
@@ -155,7 +196,9 @@ class _Desk:
                 admitted.between_jets,
             )
         )
-        name = await self._agree(negotiation, transfer_id, admitted, bare_jid)
+        consent = await self._agree(negotiation, transfer_id, admitted, seen.batch)
+        name, on_exist = consent.name or admitted.name, consent.on_exist or self._options.on_exist
+        self._check_place(admitted, name, on_exist)
         self._emit(Accepted(transfer_id, "receive"))
         with self._online.ownership.own(transfer_id) as mailbox:
             reception = Reception(
@@ -166,6 +209,7 @@ class _Desk:
                 admitted=admitted,
                 transfer_id=transfer_id,
                 name=name,
+                on_exist=on_exist,
                 mailbox=mailbox,
             )
             try:
@@ -196,23 +240,40 @@ class _Desk:
 
     # Consent.
 
-    async def _agree(self, negotiation: Negotiation, transfer_id: str, admitted: Admitted, bare_jid: str) -> str:
-        """Return the local name under which the user takes the file; raise DeclinedError where they do not."""
+    def _check_place(self, admitted: Admitted, name: str, on_exist: OnExist) -> None:
+        """Raise DeclinedError where the user wants no file of that name, or has had the only one."""
+        if self._options.stdout or self._options.output is not None:
+            if self._taken:
+                raise DeclinedError("this receiver takes one file only")
+            self._taken = True
+        elif on_exist == "skip" and os.path.lexists(admitted.directory / name):
+            raise DeclinedError(f"'{shown(name)}' is here already")
+
+    async def _agree(
+        self, negotiation: Negotiation, transfer_id: str, admitted: Admitted, batch: Batch | None
+    ) -> Consent:
+        """Return how the user takes the file; raise DeclinedError where they do not."""
+        bare_jid, device = negotiation.session.peer.partition("/")[0], admitted.opened.device.identity_key
         if self._options.accept_all or self._options.senders or bare_jid in self._welcome:
-            return admitted.name
+            return Consent(accept=True)
+        if earlier := self._commands.agreed(device, batch):
+            if not earlier.accept:
+                raise _Refused(earlier.reason)
+            return earlier
         if self._waiting.total() >= MAX_WAITING_OFFERS or self._waiting[bare_jid] >= MAX_WAITING_OFFERS_PER_PEER:
             raise DeclinedError("other offers are still waiting for an answer")
         self._waiting[bare_jid] += 1
         try:
             async with self._asking:
-                answer = await self._ask(negotiation, _seen(transfer_id, admitted, negotiation.session.peer))
+                answer = await self._ask(negotiation, self._seen(transfer_id, admitted, negotiation))
         finally:
             self._waiting[bare_jid] -= 1
+        self._commands.answer(device, batch, answer)
         if not answer.accept:
-            raise DeclinedError(answer.reason)
+            raise _Refused(answer.reason)
         if answer.always:
             self._welcome.add(bare_jid)
-        return answer.name or admitted.name
+        return answer
 
     async def _ask(self, negotiation: Negotiation, seen: OfferSeen) -> Consent:
         """Ask, as long as the offer stands: a sender that gives up takes the question away."""
@@ -231,7 +292,7 @@ class _Desk:
         by_peer = negotiation.ended.done()
         reason = reason_for(error)
         negotiation.terminate(reason.condition, error.message or None)
-        by = "peer" if by_peer else "policy" if error.hint else "me"
+        by = "peer" if by_peer else "me" if isinstance(error, _Refused) else "policy"
         self._tell_declined(transfer_id, peer.partition("/")[0], by, error)
 
     def _tell_declined(self, transfer_id: str, bare_jid: str, by: str, error: DeclinedError) -> None:
@@ -247,17 +308,26 @@ class _Desk:
         self._emit(failed)
         return failed
 
+    def _seen(self, transfer_id: str, admitted: Admitted, negotiation: Negotiation) -> OfferSeen:
+        file, batch = admitted.offer.file, negotiation.session.offer.batch
+        return OfferSeen(
+            id=transfer_id,
+            peer=shown(negotiation.session.peer),
+            trust=admitted.opened.device.trust,
+            name=admitted.name,
+            size=admitted.size,
+            media_type=file.media_type and shown(file.media_type),
+            desc=file.desc and shown(file.desc),
+            directory=admitted.directory,
+            free=free_bytes(admitted.directory),
+            files=batch.of if batch else 1,
+            asks_on_exist=self._options.on_exist == "ask",
+        )
 
-def _seen(transfer_id: str, admitted: Admitted, peer: str) -> OfferSeen:
-    file = admitted.offer.file
-    return OfferSeen(
-        id=transfer_id,
-        peer=shown(peer),
-        trust=admitted.opened.device.trust,
-        name=admitted.name,
-        size=admitted.size,
-        media_type=file.media_type and shown(file.media_type),
-        desc=file.desc and shown(file.desc),
-        directory=admitted.directory,
-        free=free_bytes(admitted.directory),
-    )
+
+@dataclass(slots=True)
+class _Seen:
+    """What is known of an offer so far: the batch that it says it belongs to, and the device once that is sure."""
+
+    batch: Batch | None
+    device: bytes | None = None

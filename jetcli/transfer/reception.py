@@ -1,14 +1,15 @@
 """Taking an offer that was admitted and agreed to: makes the part, accepts, and lets the bytes come in."""
 
-from jetcli.files.sink import Sink
+from jetcli.files.sink import Output, Sink
 from jetcli.protocol.offer import acceptance
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import Admitted
 from jetcli.transfer.events import Listener
 from jetcli.transfer.incoming import Begun, Expected, Incoming
-from jetcli.transfer.journal import Journal
+from jetcli.transfer.journal import Journal, Unrecorded
 from jetcli.transfer.options import OnExist, ReceiveOptions
 from jetcli.transfer.outcome import Outcome
+from jetcli.transfer.outlets import outlet
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.ways import accepted_transport
 from jetcli.xmpp.negotiation import Negotiation
@@ -27,6 +28,7 @@ class Reception:
         admitted: Admitted,
         transfer_id: str,
         name: str,
+        on_exist: OnExist,
         mailbox: Mailbox,
     ) -> None:
         self._online = online
@@ -36,18 +38,12 @@ class Reception:
         self._admitted = admitted
         self._id = transfer_id
         self._name = name
+        self._chosen_on_exist = on_exist
         self._mailbox = mailbox
 
     async def run(self) -> Outcome:
         """Receive the file and publish it; a failure is returned. Raises LocalFileError before the accept."""
-        sink = Sink.create(
-            self._admitted.directory,
-            self._name,
-            self._id,
-            size=self._admitted.size,
-            on_exist=self._options.on_exist,
-            output=self._options.output is not None,
-        )
+        sink = outlet(self._options, self._admitted, self._id, self._name, self._chosen_on_exist)
         incoming = Incoming(
             self._online,
             self._emit,
@@ -70,6 +66,7 @@ class Reception:
             secret=self._admitted.secret,
             checksum=offer.promises_checksum,
             keep_partial=self._options.keep_partial,
+            most=self._options.max_size,
         )
 
     async def _accept(self) -> Begun:
@@ -78,7 +75,9 @@ class Reception:
         self._negotiation.accept(acceptance(offer.content, transport))
         return Begun(offer.content)
 
-    def _begin_journal(self, sink: Sink) -> Journal:
+    def _begin_journal(self, sink: Output) -> Journal:
+        if not isinstance(sink, Sink):
+            return Unrecorded(self._online.transfers, self._id)
         return Journal.begin(
             self._online.transfers,
             self._id,
@@ -98,5 +97,5 @@ class Reception:
     @property
     def _on_exist(self) -> OnExist:
         """What holds for the name, also when another process publishes the file: one that the user chose is kept."""
-        chosen = self._options.output is not None and self._options.on_exist != "overwrite"
-        return "fail" if chosen else self._options.on_exist
+        chosen = self._options.output is not None and self._chosen_on_exist != "overwrite"
+        return "fail" if chosen else self._chosen_on_exist

@@ -17,7 +17,7 @@ from jetcli.errors import (
     TrustError,
     UnsupportedError,
 )
-from jetcli.files.source import Origin, Source
+from jetcli.files.source import Origin, Source, check_sendable
 from jetcli.protocol.model import (
     IV_SIZE,
     Batch,
@@ -69,7 +69,7 @@ async def send_files(
     Files that cannot be read are found before anything is sent. Raises what `find_peer` raises, and LocalFileError.
     """
     for path in paths:
-        origins.check(path, options.name)
+        check_sendable(path, options.name)
     peer = await find_peer(online, to, wait_s=options.wait_s)
     together = len(paths) > 1 and peer.abilities.batches
     batch = Batch(secrets.token_hex(8), 0, len(paths)) if together else None

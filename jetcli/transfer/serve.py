@@ -6,9 +6,9 @@ has the same answer.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from jetcli.errors import JetError, SetupError
 from jetcli.protocol.model import UNKNOWN_TRANSFER
@@ -26,15 +26,28 @@ from jetcli.xmpp.negotiation import Negotiation
 
 #: Told how a transfer ended that this process did not begin.
 OnResult = Callable[[FileDone | FileFailed], None]
+#: Answers a request for a file that is not the rest of a transfer.
+OnRequest = Callable[[Negotiation], Coroutine[Any, Any, None]]
 
 
 class Serving:
-    """Answers while it is open: a context manager. `on_result` hears of received files only."""
+    """Answers while it is open: a context manager.
 
-    def __init__(self, online: Online, emit: Listener, on_result: OnResult = lambda _: None) -> None:
+    `on_result` hears of received files only. Without `on_request` no file is given out that is not part of a transfer.
+    """
+
+    def __init__(
+        self,
+        online: Online,
+        emit: Listener,
+        on_result: OnResult = lambda _: None,
+        *,
+        on_request: OnRequest | None = None,
+    ) -> None:
         self._online = online
         self._emit = emit
         self._on_result = on_result
+        self._on_request = on_request
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -50,14 +63,19 @@ class Serving:
 
     def _take(self, negotiation: Negotiation) -> None:
         record = self._record(negotiation)
-        if record is None:
+        if record is None and self._on_request is not None and negotiation.session.offer.transfer is None:
+            self._start(self._on_request(negotiation))
+        elif record is None:
             self._refuse(negotiation)
         elif mailbox := self._online.ownership.mailbox(record.id):
             mailbox.deliver(negotiation)
         else:
-            task = asyncio.get_running_loop().create_task(self._serve(negotiation, record))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._serve(negotiation, record))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _record(self, negotiation: Negotiation) -> TransferRecord | None:
         """Return the record that a session continues, where its peer is the one of the record."""

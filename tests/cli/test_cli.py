@@ -89,7 +89,7 @@ def test_a_bug_is_one_line_and_its_traceback_is_for_those_who_ask(jet_here, monk
     def broken(*_args):
         raise KeyError("no\x1bsuch")
 
-    monkeypatch.setattr("jetcli.cli.work._check_sources", broken)
+    monkeypatch.setattr("jetcli.cli.work.check_sources", broken)
     ended = jet_here("send", source, "bob@example.org")
     assert ended.code == 1
     assert ended.err.startswith("jet: error: KeyError: ")
@@ -102,7 +102,7 @@ def test_an_expected_failure_has_no_traceback_without_vv(jet_here, monkeypatch, 
     def broken(*_args):
         raise LocalFileError("the disk is on fire")
 
-    monkeypatch.setattr("jetcli.cli.work._check_sources", broken)
+    monkeypatch.setattr("jetcli.cli.work.check_sources", broken)
     assert jet_here("-v", "send", source, "bob@example.org").err == "jet: error: the disk is on fire\n"
 
 

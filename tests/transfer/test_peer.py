@@ -46,7 +46,7 @@ class World:
     def resources(self, jid: str):
         return [SimpleNamespace(jid=f"{jid}/{name}") for name in self.online]
 
-    async def peer_info(self, jid: str, _timeout_s: float):
+    async def peer_info(self, jid: str, _timeout_s: float, *, awake: bool):
         features = self.online.get(jid.partition("/")[2])
         if features is None:
             raise UnavailableError(f"{jid} did not answer")

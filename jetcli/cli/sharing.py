@@ -1,0 +1,76 @@
+"""`jet share` and `jet request`: check the words, go online, hand over to `jetcli.transfer`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetcli.cli import addresses
+from jetcli.cli.accounts import config_of
+from jetcli.cli.invocation import Invocation
+from jetcli.cli.session import go_online
+from jetcli.cli.work import check_sources, free_name, network_of, saving_directory
+from jetcli.errors import UsageError
+from jetcli.transfer.options import OnExist, PathPolicy, ReceiveOptions
+
+if TYPE_CHECKING:
+    from jetcli.transfer.account import Online
+
+
+def share_command(
+    invocation: Invocation, *, files: Sequence[Path], to: Sequence[str], path: PathPolicy | None, retry: int | None
+) -> int:
+    """Give files out to who requests them (`jet share`); runs until a signal ends it."""
+    if not files:
+        raise UsageError("missing FILE", hint="jet share FILE...")
+    allowed = [str(addresses.peer_address(jid, lambda: config_of(invocation).aliases, hint="--to JID")) for jid in to]
+    report = invocation.begin("share", "send")
+    check_sources(files, None)
+    config = config_of(invocation)
+    network = network_of(invocation, config, path, retry)
+
+    async def work(online: "Online") -> int:
+        import asyncio
+
+        from jetcli.transfer.share import share_files
+
+        report.view.line(f"Sharing as {online.jid} · Ctrl-C to stop")
+        await share_files(online, files, [jid.partition("/")[0] for jid in allowed], report.emit, asyncio.Event())
+        return 0
+
+    return go_online(invocation, report, config, network, work, command="share")
+
+
+def request_command(
+    invocation: Invocation,
+    *,
+    what: str,
+    jid: str,
+    directory: Path | None,
+    output: Path | None,
+    on_exist: OnExist | None,
+    path: PathPolicy | None,
+    retry: int | None,
+) -> int:
+    """Ask for a shared file (`jet request`); returns the exit code."""
+    peer = addresses.peer_address(jid, lambda: config_of(invocation).aliases, hint="jet request WHAT JID")
+    if output is not None and directory is not None:
+        raise UsageError("-o names a file and -d a directory: give one of them")
+    report = invocation.begin("request", "receive")
+    config = config_of(invocation)
+    network = network_of(invocation, config, path, retry)
+    options = ReceiveOptions(
+        saving_directory(directory or (output.parent if output else config.receive.directory) or Path()),
+        network,
+        output=free_name(output),
+        on_exist=on_exist or "rename",
+        max_size=config.receive.max_size,
+        allow_hidden=config.receive.allow_hidden,
+    )
+
+    async def work(online: "Online") -> int:
+        from jetcli.cli.report import exit_code
+        from jetcli.transfer.request import request_file
+
+        return exit_code([await request_file(online, what, str(peer), options, report.emit)])
+
+    return go_online(invocation, report, config, network, work, command="request")
