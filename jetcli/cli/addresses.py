@@ -62,4 +62,4 @@ def _path(word: str) -> Path:
 
 def allowed_senders(words: Sequence[str], aliases: Aliases) -> tuple[str, ...]:
     """Return the bare addresses that `--from` names, or "anyone" among them. Raises UsageError."""
-    return tuple(word if word == "anyone" else str(peer_address(word, aliases).bare) for word in words)
+    return tuple(word if word in {"anyone", "contacts"} else str(peer_address(word, aliases).bare) for word in words)

@@ -4,6 +4,7 @@ One `Invocation` lives from the start of the process to its end. Importing this 
 usage errors stay fast; the report, which knows the events, is loaded when a command begins or fails.
 """
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,13 +42,18 @@ class Invocation:
     given: set[str] = field(default_factory=set)
     report: "Report | None" = None
 
-    def begin(self, command: str | None, direction: "Direction | None" = None) -> "Report":
-        """Start reporting on `command`; later calls return the same report."""
+    def begin(
+        self, command: str | None, direction: "Direction | None" = None, *, events_to_stderr: bool = False
+    ) -> "Report":
+        """Start reporting on `command`; later calls return the same report.
+
+        `events_to_stderr` leaves standard output to the bytes of a file.
+        """
         if self.report is None:
             from jetcli.cli.report import Report
 
             self.report = Report(
-                Output(),
+                Output(sys.stderr) if events_to_stderr else Output(),
                 Messages(colour=self.color),
                 direction=direction,
                 json=self.json,
@@ -59,6 +65,13 @@ class Invocation:
             if command is not None:
                 self.report.start(command, self.account)
         return self.report
+
+    def print(self, text: str) -> int:
+        """Write `text` to standard output, all that a command had to do; returns the exit code."""
+        output = Output()
+        output.closed = self.closed
+        output.write(text.encode())
+        return 0
 
     def closed(self) -> None:
         """Nobody reads standard output any more: end as SIGPIPE would."""

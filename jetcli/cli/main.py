@@ -11,6 +11,7 @@ import click
 from jetcli import __version__
 from jetcli.cli import continuing
 from jetcli.cli.grammar import (
+    DURATION,
     FILE,
     HOST_PORT,
     PATHS,
@@ -99,6 +100,7 @@ def send(invocation: Invocation, /, **chosen: Any) -> int:
         "jet receive                                     one transfer, here, after a question",
         "jet receive -d ~/in --accept-all --forever      from contacts, without questions",
         "jet receive -o report.pdf --from juliet@capulet.example",
+        "jet receive --stdout --accept-all | tar x       a stream, without a temporary file",
     ),
 )
 @click.option("--accept-all", is_flag=True, help="No questions: take what contacts and own devices offer.")
@@ -109,18 +111,25 @@ def send(invocation: Invocation, /, **chosen: Any) -> int:
     metavar="JID",
     multiple=True,
     shell_complete=contacts,
-    help="Only from this address; may be repeated. `anyone` lets strangers offer.",
+    help="Only from this address; may be repeated. `contacts` are all of them, `anyone` lets strangers offer.",
 )
 @click.option(
     "-d", "--dir", "directory", envvar="JET_RECEIVE_DIR", type=FILE, metavar="DIR", help="Save files in this directory."
 )
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save the one file under this name.")
-@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="Leave after N files (1).")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save the one file under this name; - is --stdout.")
+@click.option("--stdout", is_flag=True, help="Write the one file's verified bytes to standard output.")
+@click.option(
+    "--unverified-stdout", is_flag=True, help="The same, and do not wait for the tag of clients other than jet."
+)
+@click.option("--extract", is_flag=True, help="Unpack a tar archive into a new directory.")
+@click.option("--exec", "command", metavar="CMD", help="Run CMD for each file; JET_PATH and others tell of it.")
+@click.option("--idle", type=DURATION, metavar="DUR", help="Leave when nothing came for so long.")
+@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="Leave after N commands of senders (1).")
 @click.option("--forever", is_flag=True, help="Go on until interrupted.")
 @click.option(
     "--on-exist",
-    type=click.Choice(["rename", "skip", "fail"]),
-    help="What to do where the name is taken; nothing is ever replaced. Default: rename.",
+    type=click.Choice(["ask", "rename", "overwrite", "skip", "fail"]),
+    help="What to do where the name is taken. Default: ask on a terminal, else rename.",
 )
 @click.option("--max-size", type=SIZE, metavar="SIZE", help="Decline what is larger, for example 4G.")
 @click.option("--allow-hidden", is_flag=True, help="Take names that start with a dot.")
@@ -200,12 +209,13 @@ def login(invocation: Invocation, /, **chosen: Any) -> int:
     return login_command(invocation, **chosen)
 
 
-@jet.command("try", context_settings=SETTINGS, examples=("jet try", "jet try film.mkv", "jet try --shell"))
+@jet.command("try", context_settings=SETTINGS, examples=("jet try", "jet try film.mkv", "jet try --cut 40", "jet try --shell"))
 @click.argument("file", type=FILE, metavar="[FILE]", required=False)
 @click.option("--shell", is_flag=True, help="Keep the server running and print two lines to try by hand.")
+@click.option("--cut", type=click.IntRange(1, 99), metavar="PERCENT", help="Cut the line there, and see it go on.")
 @global_options
 @click.pass_obj
-def try_(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
+def try_(invocation: Invocation, file: Path | None, *, shell: bool, cut: int | None) -> int:
     """Send FILE (else 64 MB of random bytes) between two accounts of a server on this machine.
 
     Starts a Prosody of its own, runs a real receiver and a real sender, and looks for the file in all that went over
@@ -213,7 +223,7 @@ def try_(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
     """
     from jetcli.cli.work import try_command
 
-    return try_command(invocation, file, shell=shell)
+    return try_command(invocation, file, shell=shell, cut=cut)
 
 
 for _command in (*continuing.COMMANDS, *COMMANDS):

@@ -75,18 +75,24 @@ class Questions:
         return (answer or "").strip().lower() in {"y", "yes"}
 
     async def _answer(self, offer: OfferSeen, bare: str) -> Consent:
-        question = f"Accept? [y]es  [n]o  [r]ename  [a]lways from {shown(bare)}:  "
+        taken = offer.asks_on_exist and _is_there(offer)
+        choices = CHOICES | ({"o": "overwrite"} if taken else {})
+        over = "  [o]verwrite" if taken else ""
+        question = f"Accept? [y]es  [n]o  [r]ename{over}  [a]lways from {shown(bare)}:  "
         if self._json is not None:
-            self._json.prompt(offer.id, "Accept?", list(CHOICES.values()), "")
+            self._json.prompt(offer.id, "Accept?", list(choices.values()), "")
         while True:
             answer = await self._ask(question)
             if answer is None:
                 return Consent(accept=False, reason="nobody answered")
-            match CHOICES.get(answer.strip().lower()[:1]):
+            word, _, reason = answer.strip().partition(" ")
+            match choices.get(word.lower()[:1]):
                 case "yes":
-                    return Consent(accept=True)
+                    return Consent(accept=True, on_exist="rename" if taken else None)
                 case "no":
-                    return Consent(accept=False)
+                    return Consent(accept=False, reason=shown(reason.strip()))
+                case "overwrite":
+                    return Consent(accept=True, on_exist="overwrite")
                 case "always":
                     return Consent(accept=True, always=True)
                 case "rename":
@@ -148,9 +154,15 @@ def _described(offer: OfferSeen) -> list[str]:
     ]
     if offer.desc:
         lines.append(f"    “{shown(offer.desc)}”")
-    if (offer.directory / offer.name).exists():
-        lines.append("    A file of this name is there already: it stays, and this one gets a number.")
+    if offer.files > 1:
+        lines.append(f"    It is the first of {offer.files} files; the answer is for all of them.")
+    if _is_there(offer):
+        lines.append("    A file of this name is there already: with yes it stays, and this one gets a number.")
     return lines
+
+
+def _is_there(offer: OfferSeen) -> bool:
+    return os.path.lexists(offer.directory / offer.name)
 
 
 def _forget_typed(descriptor: int) -> None:

@@ -157,14 +157,14 @@ def hello_command(invocation: Invocation, jid: str) -> int:
     return go_online(invocation, report, config, network, work, command="hello")
 
 
-def try_command(invocation: Invocation, file: Path | None, *, shell: bool) -> int:
+def try_command(invocation: Invocation, file: Path | None, *, shell: bool, cut: int | None) -> int:
     """Show a transfer on this machine (`jet try`); returns the exit code."""
     from jetcli.trial.run import run_trial
 
     report = invocation.begin("try")
     if file is not None:
         check_sources((file,), None)
-    return run_trial(file, shell=shell, line=report.view.line)
+    return run_trial(file, shell=shell, line=report.view.line, cut=cut)
 
 
 def _consent(invocation: Invocation, report: "Report", *, ask: bool) -> Callable[["OfferSeen"], Awaitable["Consent"]]:

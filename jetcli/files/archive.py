@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jetcli.errors import IntegrityError, LocalFileError
+from jetcli.errors import LocalFileError, RemoteProtocolError
 from jetcli.files.pipe import PipeSource
 from jetcli.files.publish import is_taken, published_mode
 from jetcli.files.reason import reason
@@ -102,14 +102,6 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def check_readable(directory: Path) -> None:
-    """Raise LocalFileError where the tree below `directory` cannot be listed."""
-    try:
-        os.listdir(directory)
-    except OSError as error:
-        raise LocalFileError(f"cannot read '{shown(str(directory))}': {reason(error)}") from error
-
-
 def is_archive(name: str) -> bool:
     """Say whether a file of this name is one that `unpack` takes."""
     return name.endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"))
@@ -119,8 +111,8 @@ def unpack(archive: Path, *, most: int | None = None) -> Path:
     """Unpack a verified archive into a new directory beside it, remove the archive, and return the directory.
 
     The directory is named like the archive without its suffix, with a number where that is taken. `most` is the number
-    of bytes that may come out of it. Raises IntegrityError for an archive that is damaged or wants more than to lie
-    inside its directory; then nothing of it is left, and the archive stays.
+    of bytes that may come out of it. Raises RemoteProtocolError for an archive that is damaged or wants more than to
+    lie inside its directory; then nothing of it is left, and the archive stays.
     """
     target = _new_directory(archive)
     try:
@@ -128,7 +120,7 @@ def unpack(archive: Path, *, most: int | None = None) -> Path:
             _extract(tar, target, most)
     except (tarfile.TarError, ValueError, EOFError) as error:
         shutil.rmtree(target, ignore_errors=True)
-        raise IntegrityError(f"'{shown(archive.name)}' was not unpacked: {shown(str(error))}") from error
+        raise _refused(archive, str(error)) from error
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise LocalFileError(f"cannot unpack '{shown(archive.name)}': {reason(error)}") from error
@@ -139,12 +131,18 @@ def unpack(archive: Path, *, most: int | None = None) -> Path:
     return _lifted(target)
 
 
+def _refused(archive: Path, cause: str) -> RemoteProtocolError:
+    return RemoteProtocolError(
+        f"'{shown(archive.name)}' was not unpacked: {shown(cause)}", condition="failed-application"
+    )
+
+
 def _extract(tar: tarfile.TarFile, target: Path, most: int | None) -> None:
     total = count = 0
     for member in tar:
         total, count = total + max(member.size, 0), count + 1
         if count > _MOST_NAMES or (most is not None and total > most):
-            raise IntegrityError(f"'{shown(str(tar.name))}' holds more than it may")
+            raise tarfile.ExtractError("it holds more than there is room for")
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
             raise tarfile.ExtractError(f"{member.name} is neither a file, a directory nor a link")
         tar.extract(member, target, set_attrs=not member.issym(), filter=_unprivileged)

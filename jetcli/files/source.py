@@ -164,6 +164,23 @@ class Source:
         self.close()
 
 
+#: The word for standard input; a file of that name is written with its directory.
+STDIN = Path("-")
+
+
+def check_sendable(path: Path, name: str | None) -> None:
+    """Raise LocalFileError where the file or directory `path` cannot be read; standard input always can."""
+    if path == STDIN:
+        return
+    if not path.is_dir():
+        Source.open(path, name).close()
+        return
+    try:
+        os.listdir(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def sendable(name: str) -> str:
     """Return `name` if XML can carry it: no control characters, no bytes that are not UTF-8. Raises LocalFileError."""
     if not name or any(unicodedata.category(char) in {"Cc", "Cs"} or char in "\ufffe\uffff" for char in name):

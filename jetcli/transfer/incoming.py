@@ -55,7 +55,11 @@ Begin = Callable[[], Awaitable[Begun]]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is to come: `name` is the local one, `size` the whole file's, None where only the final chunk tells."""
+    """What is to come: `name` is the local one, `size` the whole file's, None where only the final chunk tells.
+
+    More than `most` bytes are declined. `repeatable` says that the sender can begin in the middle, which it cannot of a
+    pipe.
+    """
 
     id: str
     name: str
@@ -68,6 +72,7 @@ class Expected:
     continued: bool = False
     sha256: bytes | None = None
     most: int | None = None
+    repeatable: bool = True
 
     @property
     def between_jets(self) -> bool:
@@ -288,7 +293,12 @@ class Incoming:
     @property
     def _resumable(self) -> bool:
         """Whether what is in the part is verified, so that another session may build on it."""
-        return self._sink.resumable and self._expected.between_jets and (self._flowing or self._expected.continued)
+        return (
+            self._expected.repeatable
+            and self._sink.resumable
+            and self._expected.between_jets
+            and (self._flowing or self._expected.continued)
+        )
 
     def _leave(self, *, keep: bool) -> None:
         """Keep the verified bytes for another session, or remove the part."""

@@ -67,6 +67,7 @@ class Reception:
             checksum=offer.promises_checksum,
             keep_partial=self._options.keep_partial,
             most=self._options.max_size,
+            repeatable=offer.file.range is not None,
         )
 
     async def _accept(self) -> Begun:

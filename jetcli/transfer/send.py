@@ -266,7 +266,7 @@ class _Sending:
             media_type=_media_type(self._source.name),
             date=_date(self._source.mtime),
             desc=None if self._out.between_jets else "",  # Libervia takes no offer without the element
-            range=None if self._source.size is None else Range(),
+            range=Range() if self._source.resumable or not self._out.between_jets else None,
             hash_used="sha-256" if self._out.checksum else None,
         )
 

@@ -1,4 +1,27 @@
+"""Standard input and standard output as the ends of a transfer, and directories as tar streams."""
+
+import io
 import os
+import shlex
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+TEXT = "".join(f"{number} bottles of beer\n" for number in range(40_000))
+
+
+def shell(home, line: str) -> subprocess.Popen:
+    """Run a line of bash in a home, with `jet` as a command."""
+    environment = {"HOME": str(home.path), "JET_HOME": str(home.path), "PATH": os.environ["PATH"], "TERM": "dumb"}
+    line = f'jet() {{ {shlex.quote(sys.executable)} -m jetcli "$@"; }}; {line}'
+    return subprocess.Popen(
+        ["bash", "-c", line], cwd=home.files, env=environment,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
 def test_standard_input_goes_to_a_jet_as_it_comes(pair, receiver, jet):
     romeo, juliet = pair
     receiving = receiver(juliet)
@@ -6,3 +29,143 @@ def test_standard_input_goes_to_a_jet_as_it_comes(pair, receiver, jet):
     sending = jet(romeo, "send", "-", juliet.jid, "--name", "noise", stdin=content).finished()
     assert (sending.code, receiving.finished().code) == (0, 0), sending
     assert juliet.saved == {"noise": content}
+
+
+def test_a_stream_comes_out_of_standard_output_while_it_still_goes_in(pair, receiver, jet):
+    romeo, juliet = pair
+    receiving = receiver(juliet, "--stdout")
+    reading, writing = os.pipe()
+    environment = {"HOME": str(romeo.path), "JET_HOME": str(romeo.path), "PATH": os.environ["PATH"], "TERM": "dumb"}
+    sender = subprocess.Popen(
+        [sys.executable, "-m", "jetcli", "send", "-", juliet.jid], stdin=reading, env=environment, cwd=romeo.files,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        pipe.write(TEXT)
+        pipe.flush()
+        receiving.wait_for("100 bottles of beer", stream="stdout")
+        assert sender.poll() is None
+        pipe.write("the end\n")
+    assert sender.wait(20) == 0, sender.communicate()
+    assert receiving.finished().code == 0, receiving
+    assert receiving.stdout == TEXT + "the end\n"
+    assert juliet.saved == {}
+
+
+def test_a_writer_that_pauses_longer_than_the_idle_time_does_not_break_the_stream(pair, receiver):
+    romeo, juliet = pair
+    for home in pair:
+        home.network("idle = '1s'")
+    receiving = receiver(juliet, "--stdout")
+    sender = shell(romeo, f"(echo early; sleep 2.5; echo late) | jet send - {juliet.jid}")
+    assert (sender.wait(20), receiving.finished().code) == (0, 0), (sender.communicate(), receiving)
+    assert receiving.stdout == "early\nlate\n"
+
+
+def test_a_reader_that_pauses_longer_than_the_idle_time_does_not_break_the_stream(pair, jet):
+    romeo, juliet = pair
+    for home in pair:
+        home.network("idle = '1s'")
+    reader = shell(juliet, "set -o pipefail; jet receive --stdout --accept-all | (head -c 1; sleep 3; wc -c)")
+    while b"Waiting as" not in reader.stderr.readline():
+        assert reader.poll() is None
+    film = romeo.file("film.mkv", b"x" * 20_000_000)
+    sending = jet(romeo, "send", film, juliet.jid).finished(25)
+    assert (sending.code, reader.wait(20)) == (0, 0), sending
+    assert reader.stdout.read() == b"x19999999\n"
+
+
+def test_a_reader_that_leaves_ends_the_receiver_as_sigpipe_would(pair, jet):
+    romeo, juliet = pair
+    reader = shell(juliet, "set -o pipefail; jet receive --stdout --accept-all | head -c 3")
+    while b"Waiting as" not in reader.stderr.readline():
+        assert reader.poll() is None
+    sending = jet(romeo, "send", romeo.file("film.mkv", b"x" * 3_000_000), juliet.jid).finished()
+    assert sending.code == 10, sending
+    told = reader.communicate(timeout=20)
+    assert (reader.returncode, told[0]) == (141, b"xxx"), told
+    assert b"Traceback" not in told[1]
+
+
+def test_a_signal_ends_a_sender_that_waits_for_its_standard_input(pair, receiver):
+    romeo, juliet = pair
+    receiving = receiver(juliet)
+    sender = shell(romeo, f"exec {sys.executable} -m jetcli send - {juliet.jid} < <(sleep 60)")
+    while b"path" not in sender.stderr.readline():
+        assert sender.poll() is None
+    sender.send_signal(2)
+    assert sender.wait(5) == 130, sender.communicate()
+    assert receiving.finished().code == 10, receiving
+    assert juliet.saved == {}
+
+
+def test_json_leaves_standard_output_to_the_bytes(pair, receiver, jet):
+    romeo, juliet = pair
+    receiving = jet(juliet, "receive", "--json", "-o", "-", "--accept-all")
+    receiving.wait_for('"type": "connected"')
+    assert jet(romeo, "send", romeo.file("a.txt", b"what's in a name"), juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0, receiving
+    assert receiving.stdout == "what's in a name"
+    assert '"type": "result"' in receiving.stderr.splitlines()[-1]
+
+
+def test_a_size_that_is_not_true_withholds_the_end(pair, receiver, jet):
+    romeo, juliet = pair
+    receiving = receiver(juliet, "--forever")
+    for size in ("4", "6"):
+        sending = jet(romeo, "send", "-", juliet.jid, "--size", size, stdin=b"12345").finished()
+        assert sending.code == 13, sending
+    assert juliet.saved == {}
+    assert jet(romeo, "send", "-", juliet.jid, "--size", "5", stdin=b"12345").finished().code == 0
+    assert receiving.code is None
+    assert juliet.saved == {"stdin": b"12345"}
+
+
+def test_a_directory_travels_as_one_tar_stream(pair, receiver, jet):
+    romeo, juliet = pair
+    photos = romeo.files / "photos"
+    (photos / "verona").mkdir(parents=True)
+    (photos / "verona" / "balcony.jpg").write_bytes(b"moon")
+    (photos / "me.jpg").symlink_to("verona/balcony.jpg")
+    receiving = receiver(juliet)
+    assert jet(romeo, "send", "photos", juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0, receiving
+    with tarfile.open(juliet.files / "photos.tar") as tar:
+        assert tar.getnames() == ["photos", "photos/me.jpg", "photos/verona", "photos/verona/balcony.jpg"]
+        assert all(member.uname == "" and member.uid == 0 for member in tar)
+
+
+def test_extract_unpacks_into_a_new_directory(pair, receiver, jet):
+    romeo, juliet = pair
+    photos = romeo.files / "photos"
+    photos.mkdir()
+    (photos / "balcony.jpg").write_bytes(b"moon")
+    (juliet.files / "photos").mkdir()
+    receiving = receiver(juliet, "--extract")
+    assert jet(romeo, "send", "photos", juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0, receiving
+    there = juliet.files / "photos (2)"
+    assert receiving.stdout == f"{there}\n"
+    assert (next(there.rglob("balcony.jpg"))).read_bytes() == b"moon"
+    assert sorted(path.name for path in juliet.files.iterdir()) == ["photos", "photos (2)"]
+
+
+def test_a_hostile_archive_is_not_unpacked(pair, receiver, jet):
+    romeo, juliet = pair
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        member = tarfile.TarInfo("../escaped")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"evil"))
+    receiving = receiver(juliet, "--extract")
+    jet(romeo, "send", romeo.file("gift.tar", packed.getvalue()), juliet.jid).finished()
+    assert receiving.finished().code == 15, receiving
+    assert "was not unpacked" in receiving.error
+    assert [path.name for path in juliet.files.iterdir()] == ["gift.tar"]
+    assert not (juliet.files.parent / "escaped").exists()
+
+
+@pytest.mark.parametrize("words", [["--stdout", "-d", "."], ["--stdout", "-n", "2"], ["-o", "-", "--forever"]])
+def test_standard_output_is_for_one_file(pair, jet, words):
+    assert jet(pair[1], "receive", "--accept-all", *words).finished().code == 2
