@@ -28,13 +28,14 @@ Line = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that a trial takes place on. `wire` is the directory with what passed between the two processes."""
+    """All that a trial takes place on. `wire` is the directory with what passed between the two processes, through `taps`."""
 
     directory: Path
     server: Prosody
     romeo: Home
     juliet: Home
     wire: Path
+    taps: tuple[Tap, ...]
 
     @property
     def inbox(self) -> Path:
@@ -46,10 +47,11 @@ class Stage:
         return sorted(path for path in self.wire.rglob("*") if path.is_file())
 
 
-def run_trial(file: Path | None, *, shell: bool, line: Line) -> int:
+def run_trial(file: Path | None, *, shell: bool, line: Line, cut: int | None = None) -> int:
     """Send `file` (else 64 MB of random bytes) from one throwaway account to another; return the exit code.
 
-    `line` gets the five lines that tell how it went. With `shell` the server stays up afterwards, until a signal ends
+    `line` gets the five lines that tell how it went. With `cut` the connection is cut once after so many hundredths of
+    the file, and a sixth line tells how it went on. With `shell` the server stays up afterwards, until a signal ends
     the command, and two more lines say how to try by hand. Nothing is left behind.
 
     Raises SetupError where Prosody is missing, IntegrityError where the file arrived changed or was seen by others,
@@ -59,7 +61,13 @@ def run_trial(file: Path | None, *, shell: bool, line: Line) -> int:
     with _stage() as stage:
         source = file.resolve() if file else _sample(stage.directory / "random.bin")
         line(f"server   Prosody on {stage.server.address}, accounts {stage.romeo.jid} and {stage.juliet.jid}")
-        line(f"file     {_transfer(stage, source)}")
+        if cut is not None:
+            for tap in stage.taps:
+                tap.cut_after = source.stat().st_size * cut // 100
+        sender = _transfer(stage, source)
+        if cut is not None:
+            line(f"cut      {_told_cut(sender, cut)}")
+        line(f"file     {_told(sender)}")
         line(f"arrived  {_compare(source, stage.inbox)}")
         windows = Windows.of(source, random.Random())
         line(f"server   {_search_server(windows, stage)}")
@@ -78,13 +86,14 @@ def _stage() -> Iterator[Stage]:
         juliet = Home(directory / "juliet", f"juliet@{server.domain}")
         held.enter_context(server)
         server.make_contacts(romeo.jid, juliet.jid)
-        wire = directory / "wire"
+        wire, taps = directory / "wire", []
         for home, listen in zip((romeo, juliet), free_ports(2), strict=True):
             recordings = wire / home.name
             recordings.mkdir(parents=True)
             tap = held.enter_context(Tap((HOST, listen), recordings))
             home.configure(listen=listen, advertise=tap.address)
-        stage = Stage(directory, server, romeo, juliet, wire)
+            taps.append(tap)
+        stage = Stage(directory, server, romeo, juliet, wire, tuple(taps))
         stage.inbox.mkdir()
         _register(stage)
         yield stage
@@ -101,20 +110,33 @@ def _register(stage: Stage) -> None:
             login.finish()
 
 
-def _transfer(stage: Stage, source: Path) -> str:
-    """Send `source` from romeo to juliet; return what there is to say about it."""
+def _transfer(stage: Stage, source: Path) -> Process:
+    """Send `source` from romeo to juliet; return the sender, which has ended."""
     with running(stage.juliet, "receive", "--accept-all", "-d", str(stage.inbox)) as receiver:
         receiver.event("connected")
         with running(stage.romeo, "send", str(source), stage.juliet.jid) as sender:
             sender.finish()
         receiver.finish()
-        return _told(sender)
+        return sender
 
 
 def _told(sender: Process) -> str:
     done, path = sender.first("file"), sender.first("path")["transport"]
     speed = f" ({rate_text(done['size'] / done['seconds'])})" if done["seconds"] else ""
     return f"{size_text(done['size'])} from romeo to juliet in {done['seconds']:.2f} s{speed} over {_PATHS[path]}"
+
+
+def _told_cut(sender: Process, cut: int) -> str:
+    """Say how the transfer went on after its line was cut."""
+    resumed = next((event for event in sender.events if event["type"] == "progress" and event["offset"]), None)
+    if resumed is None:
+        raise JetError(f"the transfer was over before it could be cut at {cut} %")
+    offset, size = resumed["offset"], resumed["size"]
+    tries = sum(event["type"] == "waiting" for event in sender.events)
+    again = "1 try" if tries == 1 else f"{tries} tries"
+    return (
+        f"at {cut} %; went on by itself with a fresh key from {size_text(offset)} of {size_text(size)}, after {again}"
+    )
 
 
 def _compare(source: Path, inbox: Path) -> str:

@@ -29,13 +29,16 @@ class Tap:
     """Forward each connection to `port` on to `target`; record it in `recordings`, where a directory is given.
 
     Each way of each connection has a file of its own. The end of one way is passed on as it comes, so that a
-    half-closed connection stays half closed. `carried` counts bytes of both ways.
+    half-closed connection stays half closed. `carried` counts bytes of both ways. After `cut_after` bytes every connection
+    ends, once; `was_cut` tells that it has happened.
     """
 
     def __init__(self, target: tuple[str, int], recordings: Path | None = None) -> None:
         self.target = target
         self.recordings = recordings
         self.carried = 0
+        self.cut_after: int | None = None
+        self.was_cut = False
         self._listener = socket.create_server((HOST, 0))
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -102,9 +105,17 @@ class Tap:
                         recording.write(buffer[:size])
                     self.carried += size
                     sink.sendall(buffer[:size])
+                    self._cut_if_due()
                 sink.shutdown(socket.SHUT_WR)
             except OSError:
                 _end(source, sink)
+
+    def _cut_if_due(self) -> None:
+        with self._lock:
+            if self.cut_after is None or self.was_cut or self.carried < self.cut_after:
+                return
+            self.was_cut = True
+            _end(*self._open)
 
     @contextmanager
     def _recording(self, number: int, way: Way) -> Iterator[BinaryIO | None]:

@@ -40,6 +40,18 @@ def test_a_trial_tells_in_five_lines_that_the_file_arrived_and_was_read_by_nobod
     assert "none of 1,000 pieces" in lines[4]
 
 
+@pytest.mark.e2e
+def test_a_trial_whose_line_is_cut_goes_on_by_itself_and_says_from_where(tmp_path):
+    film = tmp_path / "film.bin"
+    film.write_bytes(random.Random(5).randbytes(30_000_000))
+    lines = []
+    assert run.run_trial(film, shell=False, line=lines.append, cut=40) == 0
+    assert [line.split()[0] for line in lines] == ["server", "cut", "file", "arrived", "server", "wire"]
+    assert re.fullmatch(
+        r"cut +at 40 %; went on by itself with a fresh key from \S+ (MB )?of 30 MB, after \d+ tr\w+", lines[1]
+    )
+
+
 @pytest.fixture
 def shell():
     """Run a line as a shell does; whatever still runs at the end of the test is ended."""
