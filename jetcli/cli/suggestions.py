@@ -6,14 +6,11 @@ Loaded for every press of the tabulator key, so it opens the state read-only, wa
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import quote
 
 import click
 from click.shell_completion import CompletionItem
-
-if TYPE_CHECKING:
-    from jetcli.state.config import Config
 
 #: A database that is being written to is not worth waiting for.
 _BUSY_S = 0.05
@@ -22,7 +19,7 @@ _BUSY_S = 0.05
 def contacts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Complete addresses: aliases of the configuration, and contacts that jet has met."""
     del param
-    aliases = _aliases()
+    aliases = {alias: jid for alias, jid in _tables("aliases").items() if isinstance(jid, str)}
     met = [jid for jid in _rows(ctx, "SELECT DISTINCT jid FROM trust ORDER BY jid") if jid not in aliases.values()]
     found = [CompletionItem(alias, help=jid) for alias, jid in aliases.items() if alias.startswith(incomplete)]
     return found + [CompletionItem(jid) for jid in met if jid.startswith(incomplete)]
@@ -43,9 +40,8 @@ def transfers(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 def accounts(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """Complete the names of accounts."""
     del ctx, param
-    config = _config()
-    names = config.accounts.values() if config is not None else ()
-    return [CompletionItem(each.name, help=each.jid) for each in names if each.name.startswith(incomplete)]
+    found = {name: table.get("jid", "") for name, table in _tables("accounts").items() if isinstance(table, dict)}
+    return [CompletionItem(name, help=jid) for name, jid in found.items() if name.startswith(incomplete)]
 
 
 def topics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -58,31 +54,27 @@ def topics(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def _aliases() -> Mapping[str, str]:
-    config = _config()
-    return config.aliases if config is not None else {}
+def _tables(name: str) -> Mapping[str, Any]:
+    """Return a table of the configuration unchecked: checking it all takes longer than a person at a shell waits."""
+    import tomllib
 
-
-def _config() -> "Config | None":
-    from jetcli.errors import JetError
-    from jetcli.state.config import Config
     from jetcli.state.paths import Paths
 
     try:
-        return Config.load(Paths.from_environment().config)
-    except JetError:
-        return None
+        table = tomllib.loads(Paths.from_environment().config.read_text(encoding="utf-8")).get(name)
+    except (OSError, ValueError):
+        return {}
+    return table if isinstance(table, dict) else {}
 
 
 def _rows(ctx: click.Context, sql: str) -> Iterator[str]:
     """Return the first column of what the state of every account answers."""
     del ctx
-    from jetcli.errors import JetError
     from jetcli.state.paths import Paths
 
     try:
         databases = sorted(Paths.from_environment().state.glob("*/state.db"))
-    except (JetError, OSError):
+    except OSError:
         return
     for database in databases:
         yield from _query(database, sql)

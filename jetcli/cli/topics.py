@@ -46,18 +46,10 @@ an error. Options beat the environment (JET_SEND_PATH, JET_RECEIVE_DIR, ...), wh
 """
 
 
-def help_command(topic: str | None) -> int:
-    """Print help on a topic (`jet help`); returns the exit code. Raises UsageError for an unknown one."""
-    from jetcli.cli.streams import Output
-
+def help_text(topic: str | None) -> str:
+    """Return the help on a topic (`jet help`); raise UsageError for an unknown one."""
     if topic not in TOPICS:
         raise UsageError(f"no help on '{shown(topic or '')}'", hint=f"jet help {' | '.join(TOPICS)}")
-    Output().write(topic_text(topic).encode())
-    return 0
-
-
-def topic_text(topic: str) -> str:
-    """Return the help on one of `TOPICS`."""
     match topic:
         case "exit-codes":
             return exit_codes_text()

@@ -157,7 +157,10 @@ def _show_own(report: Report, directory: Path, jid: str, *, uri: bool, qr: bool)
         report.output.write(f"{address}\n".encode())
     if not (uri or qr):
         report.view.line(f"{shown(jid)}, this machine's key. Contacts compare it with what their client shows.")
-        show_table(report, ("DEVICE", "FINGERPRINT"), [(str(own.device_id), fingerprint(own.identity_key))])
+        if report.output.terminal:
+            report.output.write(f"device {own.device_id}\n    {fingerprint(own.identity_key)}\n".encode())
+        else:
+            show_table(report, COLUMNS[:2], [(str(own.device_id), fingerprint(own.identity_key))])
     return 0
 
 
@@ -181,7 +184,14 @@ def _show(report: Report, jid: str, rows: Sequence[KeyRow]) -> None:
     if not rows:
         report.view.line(f"{shown(jid)} has no OMEMO device.")
         return
-    show_table(report, COLUMNS, [_cells(row) for row in rows])
+    if not report.output.terminal:
+        show_table(report, COLUMNS, [_cells(row) for row in rows])
+        return
+    for row in rows:
+        # A fingerprint has to stay in one line to be compared, and fills one by itself.
+        device, shown_key, trust, seen = _cells(row)
+        first = f", first seen {seen}" if seen else ""
+        report.output.write(f"device {device or 'unknown'}: {trust}{first}\n    {shown_key}\n".encode())
 
 
 def _fields(row: KeyRow) -> dict[str, object]:

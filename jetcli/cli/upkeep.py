@@ -107,12 +107,9 @@ def completion(invocation: Invocation, /, *, shell: str) -> int:
 
     It completes commands, options, files, aliases, contacts that jet has met, accounts, and transfers to continue.
     """
-    del invocation
     from jetcli.cli.shells import SCRIPTS
-    from jetcli.cli.streams import Output
 
-    Output().write(SCRIPTS[shell].encode())
-    return 0
+    return invocation.print(SCRIPTS[shell])
 
 
 @click.command(
@@ -126,15 +123,15 @@ def completion(invocation: Invocation, /, *, shell: str) -> int:
 @click.pass_context
 def help_(ctx: click.Context, /, *, topic: str | None) -> int:
     """Tell about a topic (exit-codes, json, config), or about a command."""
+    invocation: Invocation = ctx.obj
     group = ctx.parent.command if ctx.parent is not None else None
     command = group.get_command(ctx, topic) if isinstance(group, click.Group) and topic else group
     if ctx.parent is not None and command is not None:
         context = ctx.parent if command is group else click.Context(command, info_name=topic, parent=ctx.parent)
-        print(command.get_help(context))
-        return 0
-    from jetcli.cli.topics import help_command
+        return invocation.print(f"{command.get_help(context)}\n")
+    from jetcli.cli.topics import help_text
 
-    return help_command(topic)
+    return invocation.print(help_text(topic))
 
 
 COMMANDS = (logout, trust, status, doctor, completion, help_)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import platformdirs
-
 from jetcli.errors import UsageError
 
 
@@ -25,6 +23,8 @@ class Paths:
         if home:
             root = Path(os.path.abspath(os.path.expanduser(home)))
             return cls(root / "config.toml", root / "state")
+        import platformdirs  # noqa: PLC0415  # costs 30 ms, which whoever sets JET_HOME need not wait for
+
         return cls(
             platformdirs.user_config_path("jet", appauthor=False) / "config.toml",
             platformdirs.user_data_path("jet", appauthor=False),

@@ -172,3 +172,40 @@ def test_words_that_make_no_sense(jet, home, words, error):
     ended = jet(home("romeo"), "trust", *words).finished()
     assert ended.code == 2
     assert ended.error.startswith(error)
+
+
+def test_on_a_terminal_a_fingerprint_stays_in_one_line(two, tmp_path):
+    """Standard output is a terminal of 80 columns here, which `jet` of these tests is not."""
+    romeo, juliet = two
+    assert on_terminal(romeo, "trust").count(GROUPS.search(on_terminal(romeo, "trust"))[0]) == 1
+    table = on_terminal(romeo, "trust", juliet.jid)
+    assert f"device {key_of(juliet)[0]}: new key" in table
+    assert GROUPS.search(table)[0].replace(" ", "") == key_of(juliet)[1].hex()
+
+
+def test_the_qr_code_is_that_of_the_address(two):
+    drawn = on_terminal(two[0], "trust", "--qr")
+    assert len([line for line in drawn.splitlines() if set(line) & set("█▀▄")]) > 15
+
+
+def on_terminal(home, *words):
+    """Return what `jet` writes when its standard output is a terminal."""
+    import os
+    import pty
+    import subprocess
+    import sys
+
+    ours, theirs = pty.openpty()
+    env = {"PATH": os.environ["PATH"], "JET_HOME": str(home.path), "TERM": "xterm", "LANG": "C.UTF-8"}
+    with subprocess.Popen([sys.executable, "-m", "jetcli", *words], stdout=theirs, stderr=subprocess.DEVNULL, env=env):
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                data = os.read(ours, 4096)
+            except OSError:
+                data = b""
+            if not data:
+                os.close(ours)
+                return said.decode()
+            said += data
