@@ -209,7 +209,11 @@ def login(invocation: Invocation, /, **chosen: Any) -> int:
     return login_command(invocation, **chosen)
 
 
-@jet.command("try", context_settings=SETTINGS, examples=("jet try", "jet try film.mkv", "jet try --cut 40", "jet try --shell"))
+@jet.command(
+    "try",
+    context_settings=SETTINGS,
+    examples=("jet try", "jet try film.mkv", "jet try --cut 40", "jet try --shell"),
+)
 @click.argument("file", type=FILE, metavar="[FILE]", required=False)
 @click.option("--shell", is_flag=True, help="Keep the server running and print two lines to try by hand.")
 @click.option("--cut", type=click.IntRange(1, 99), metavar="PERCENT", help="Cut the line there, and see it go on.")

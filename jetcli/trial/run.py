@@ -28,14 +28,14 @@ Line = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that a trial takes place on. `wire` is the directory with what passed between the two processes, through `taps`."""
+    """All that a trial takes place on. `wire` is the directory with what passed between the two processes' `taps`."""
 
     directory: Path
     server: Prosody
     romeo: Home
     juliet: Home
     wire: Path
-    taps: tuple[Tap, ...]
+    taps: tuple[Tap, ...] = ()
 
     @property
     def inbox(self) -> Path:

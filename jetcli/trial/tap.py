@@ -29,8 +29,8 @@ class Tap:
     """Forward each connection to `port` on to `target`; record it in `recordings`, where a directory is given.
 
     Each way of each connection has a file of its own. The end of one way is passed on as it comes, so that a
-    half-closed connection stays half closed. `carried` counts bytes of both ways. After `cut_after` bytes every connection
-    ends, once; `was_cut` tells that it has happened.
+    half-closed connection stays half closed. `carried` counts bytes of both ways. After `cut_after` bytes every
+    connection ends, once; `was_cut` tells that it has happened.
     """
 
     def __init__(self, target: tuple[str, int], recordings: Path | None = None) -> None:

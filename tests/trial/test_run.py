@@ -47,9 +47,8 @@ def test_a_trial_whose_line_is_cut_goes_on_by_itself_and_says_from_where(tmp_pat
     lines = []
     assert run.run_trial(film, shell=False, line=lines.append, cut=40) == 0
     assert [line.split()[0] for line in lines] == ["server", "cut", "file", "arrived", "server", "wire"]
-    assert re.fullmatch(
-        r"cut +at 40 %; went on by itself with a fresh key from \S+ (MB )?of 30 MB, after \d+ tr\w+", lines[1]
-    )
+    assert "at 40 %; went on by itself with a fresh key from" in lines[1]
+    assert re.search(r"of 30 MB, after \d+ (try|tries)$", lines[1])
 
 
 @pytest.fixture
