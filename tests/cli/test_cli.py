@@ -20,7 +20,10 @@ from jetcli.errors import LocalFileError
         (["send", "f", "bob\x1b[2J@x.org"], r"'bob\x1b[2J@x.org' is not a valid address", "jet send FILE... JID"),
         (["send", "f", "montague.example"], "'montague.example' is not a valid address", "jet send FILE... JID"),
         (["send", "-n", "x", "f", "g", "a@b.org"], "--name is for a single file", None),
-        (["send", "-", "a@b.org"], "standard input cannot be sent yet, only files", None),
+        (["send", "-", "-", "a@b.org"], "standard input can be sent once", "jet send FILE... JID"),
+        (["send", "--size", "4", "f", "a@b.org"], "--size is for standard input", "jet send - --size BYTES JID"),
+        (["receive", "--stdout", "--accept-all", "-d", "."], "--stdout saves no file", None),
+        (["receive", "--accept-all", "--exec", "'"], "--exec: no closing quotation", None),
         (["send", "--path", "air", "f", "a@b.org"], "invalid value for '--path'", "jet send --help"),
         (["sned", "f", "a@b.org"], "no such command 'sned'", "did you mean jet send?"),
         (["frobnicate"], "no such command 'frobnicate'", "jet --help"),
@@ -47,7 +50,7 @@ def test_a_wrong_command_line_is_one_line_a_hint_and_exit_2(jet_here, arguments,
         assert rest[0].startswith(f"jet: hint: {hint}")
 
 
-@pytest.mark.parametrize("broken", ["missing.bin", "/dev/zero", "."])
+@pytest.mark.parametrize("broken", ["missing.bin", "/dev/zero"])
 def test_a_file_that_cannot_be_sent_is_found_before_anybody_is_called(jet_here, source, broken):
     ended = jet_here("send", source, broken, "bob@example.org")
     assert ended.code == 13

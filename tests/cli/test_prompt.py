@@ -100,7 +100,7 @@ async def test_what_was_typed_before_the_question_is_no_answer(talk):
 async def test_a_name_that_is_taken_is_mentioned(talk, tmp_path):
     (tmp_path / "film.mkv").touch()
     await talk.consent("n\n", to=offer(tmp_path))
-    assert "A file of this name is there already: it stays, and this one gets a number." in talk.said
+    assert "A file of this name is there already: with yes it stays, and this one gets a number." in talk.said
 
 
 async def test_what_the_peer_says_is_cleaned(talk):

@@ -117,10 +117,11 @@ def test_the_environment_names_options_as_the_command_line_does(jet_here, transf
     assert transfers.calls[1].senders == ("juliet@capulet.example", "nurse@capulet.example")
 
 
-def test_nothing_is_ever_replaced_even_if_the_configuration_says_so(jet_here, transfers, account):
+def test_what_the_configuration_says_of_taken_names_holds_without_an_option(jet_here, transfers, account):
     (account / "config.toml").write_text((account / "config.toml").read_text() + '[receive]\non_exist = "overwrite"\n')
-    ended = jet_here("receive", "--accept-all")
-    assert (ended.code, transfers.calls) == (3, [])
+    jet_here("receive", "--accept-all")
+    jet_here("receive", "--accept-all", "--on-exist", "skip")
+    assert [call.on_exist for call in transfers.calls if hasattr(call, "on_exist")] == ["overwrite", "skip"]
 
 
 def test_a_directory_that_is_missing_is_named(jet_here, transfers, account):
