@@ -36,6 +36,7 @@ class Quirks:
     `inband`: an in-band transfer can reach it.
     `seq_modulo`: where its in-band sequence numbers start again.
     `written_back`: how many bytes it sends against a stream that it receives; it breaks when they cannot be delivered.
+    `asks_from`: files of so many bytes wait for its user.
     `compatible`: its `urn:xmpp:jingle:jet-omemo:0` means what XEP-0396 says; if not, `note` says why.
     """
 
@@ -46,6 +47,7 @@ class Quirks:
     inband: bool = True
     seq_modulo: int = 65536
     written_back: int = 0
+    asks_from: int | None = None
     compatible: bool = True
     note: str = ""
 
@@ -58,6 +60,7 @@ _KNOWN = (
         node="https://dino.im",
         inband=False,
         written_back=16,
+        asks_from=5_000_000,
         note="no in-band; accepts up to 5 MB without a click",
     ),
     # Replaces the IV of an envelope without payload by a random one; decodes checksums as text (Libervia 0.9).
@@ -72,6 +75,50 @@ _KNOWN = (
     Quirks("Conversations", node="http://conversations.im"),
     # Sends key and IV as the text of an OMEMO message, which is not XEP-0396.
     Quirks("aTalk", compatible=False, note="its encrypted transfers do not follow XEP-0396"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """Something that a client does otherwise than the specifications say, and what jet does about it."""
+
+    client: str
+    what: str
+    answer: str
+
+
+_EVERYONE = "taken from everyone"
+#: All that is known, also what costs nothing and is taken from whoever does it.
+DEVIATIONS = (
+    Deviation("Dino", "writes 16 bytes against a stream that it receives", "half-close, drain, close: for everyone"),
+    Deviation("Dino", "those 16 bytes break it behind a proxy that closes both ways", "waits for them before the end"),
+    Deviation("Dino", "keeps its socket open, so that a proxy holds back the tail", "ends the session, reads on"),
+    Deviation("Dino", "acknowledges in-band blocks and loses the file", "no in-band towards it, refused up front"),
+    Deviation("Dino", "its OMEMO keys stay prekey for ever", _EVERYONE),
+    Deviation("Dino", "seals for no device that it never heard from", "refuses with a hint: jet hello"),
+    Deviation("Dino", "hangs on an accept without `senders`", "repeated for everyone"),
+    Deviation("Dino", "leaves out `name` in `<security/>`", _EVERYONE),
+    Deviation("Dino", "offers addresses with a scope id", "passed over"),
+    Deviation("Dino", "spells reasons with underscores", _EVERYONE),
+    Deviation("Dino", "takes a session-info of one child only", "none of jet's has more"),
+    Deviation("Dino", "asks its user about files of 5,000,000 bytes and more", "says so while it waits"),
+    Deviation("Libervia", "needs `<desc/>` and `<hash-used/>`, and no `<hash/>`", "so in offers to all but jets"),
+    Deviation("Libervia", "loses the IV of an envelope without `<payload/>`", "one blank in it"),
+    Deviation("Libervia", "puts key and tag into the envelope, 32 bytes", "the first 16 are the key: for everyone"),
+    Deviation("Libervia", "base64 of hex text in checksums", "sent so to it, taken from everyone"),
+    Deviation("Libervia", "sends candidate-used before session-accept", "kept until dialling begins"),
+    Deviation("Libervia", "counts in-band blocks modulo 65535", "so with it"),
+    Deviation("Libervia", "cannot activate its proxy", "follows its transport-replace"),
+    Deviation("Libervia", "takes two candidates on one proxy for one", "never repeats the peer's address"),
+    Deviation("Conversations", "needs `name` in `<security/>`, and the cipher without `:0`", "so for everyone"),
+    Deviation("Conversations", "writes `mediaType`", _EVERYONE),
+    Deviation("Conversations", "hashes ciphertext and tag", _EVERYONE),
+    Deviation(
+        "Conversations", "in-band numbers do not start again, and no `<close/>`", "counts bytes; numbers modulo 2^16"
+    ),
+    Deviation("Conversations", "dials one address after the other, 3 s each", "30 s for all of them"),
+    Deviation("Conversations", "never closes a socket first", "counts bytes"),
+    Deviation("aTalk", "key and IV as the text of an OMEMO message", "refused with the reason"),
 )
 
 

@@ -274,6 +274,11 @@ class _Sending:
         source, out = self._source, self._out
         kind, goes_on = _media_type(source.name), out.between_jets and source.resumable
         self._emit(Offered(out.id, "send", self._peer.jid, source.name, source.size, kind, goes_on))
+        quirks = self._peer.abilities.quirks
+        if quirks.asks_from is not None and (source.size or 0) >= quirks.asks_from:
+            self._emit(
+                Warned(f"{quirks.client} asks its user about a file of this size; somebody has to click", out.id)
+            )
         self._emit(Phase(f"waiting for {shown(self._peer.jid)} to accept", out.id))
 
     def _begin_journal(self, begun: Begun) -> Journal:

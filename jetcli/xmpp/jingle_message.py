@@ -120,10 +120,6 @@ class JingleMessages(aioxmpp.service.Service):
         answer.id_ = sid
         await self._send(full_jid, answer)
 
-    def stands(self, full_jid: str, sid: str) -> bool:
-        """Say whether a proposal made to us has not been retracted."""
-        return (full_jid, sid) in self._theirs
-
     async def _send(self, to: str, payload: Any) -> None:
         message = aioxmpp.Message(type_=aioxmpp.MessageType.CHAT, to=parsed_jid(to))
         message.xep0353_jingle_message = payload

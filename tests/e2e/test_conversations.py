@@ -10,7 +10,7 @@ import pytest
 
 from jetcli.trial.server import free_ports
 from jetcli.xmpp.account import AccountSettings
-from jetcli.xmpp.socks5 import query_streamhost
+from jetcli.xmpp.socks5 import StreamHost, query_streamhost
 
 SCRIPT = Path(__file__).parents[1] / "interop" / "conversations.py"
 SIZE = 300_000
@@ -112,3 +112,67 @@ async def test_conversations_takes_an_offer_with_another_security_name_for_a_pla
     strict = script.Conversations.__new__(script.Conversations)
     strict.version = (2, 13)
     assert await strict._opens("romeo@jet.test/x", content) == (b"", b"")
+
+
+class HoldingProxy:
+    """A SOCKS5 proxy that passes whole blocks on and keeps the rest until the sender closes, as Prosody's can.
+
+    When one side closes, it closes both ways of both connections.
+    """
+
+    BLOCK = 4096
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._waiting: asyncio.Queue = asyncio.Queue()
+        self.port = 0
+
+    async def start(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, methods = await reader.readexactly(2)
+        await reader.readexactly(methods)
+        writer.write(b"\x05\x00")
+        request = await reader.readexactly(5)
+        rest = await reader.readexactly(request[4] + 2)
+        writer.write(b"\x05\x00\x00" + request[3:] + rest)
+        if self._waiting.empty():
+            self._waiting.put_nowait((reader, writer))
+            return
+        other_reader, other_writer = self._waiting.get_nowait()
+        await asyncio.gather(self._pass_on(reader, other_writer), self._pass_on(other_reader, writer))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        kept = b""
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                kept += data
+                whole = len(kept) // self.BLOCK * self.BLOCK
+                writer.write(kept[:whole])
+                kept = kept[whole:]
+                self.held = max(self.held, len(kept))
+            writer.write(kept)
+            await writer.drain()
+        writer.close()
+
+
+@VERSIONS
+async def test_a_tail_that_the_proxy_holds_back_is_freed_by_the_end_of_the_session(home, receiver, phone, version):
+    romeo = home("romeo")
+    juliet = await phone(romeo, version)
+    proxy = HoldingProxy()
+    server = await proxy.start()
+    receiving = receiver(romeo, "--path", "relay", ready=False)
+    jid = await asyncio.to_thread(receiving.ready)
+    address = StreamHost(f"proxy.{jid.partition('/')[0].partition('@')[2]}", "127.0.0.1", proxy.port)
+    juliet.stand_in = True
+    content = os.urandom(200_000)
+    assert await juliet.send(jid, "photo.jpg", content, way="proxy", proxy=address) == "proxy"
+    await ended(receiving)
+    server.close()
+    assert receiving.code == 0, receiving
+    assert proxy.held > 0
+    assert romeo.saved["photo.jpg"] == content

@@ -160,8 +160,15 @@ class Peers:
 
     def stanzas(self, since: float) -> list[str]:
         """Return the stanzas that clients have sent since a time."""
+        return [row["xml"] for row in self._rows(since)]
+
+    def sent_at(self, since: float, word: str) -> float:
+        """Return when a client first sent a stanza that holds `word`, as a time of the clock."""
+        return next(row["t"] for row in self._rows(since) if word in row["xml"])
+
+    def _rows(self, since: float) -> list[dict]:
         rows = map(json.loads, (self.run / "stanzas.jsonl").read_text().splitlines())
-        return [row["xml"] for row in rows if row["t"] >= since and row["dir"] == "in"]
+        return [row for row in rows if row["t"] >= since and row["dir"] == "in"]
 
     def dino_received(self, name: str, limit_s: float = 20) -> Path:
         """Wait until Dino has saved a file of that name."""

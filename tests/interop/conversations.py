@@ -69,6 +69,8 @@ class Conversations:
 
     def __init__(self, connection: Connection, omemo: Omemo, version: tuple[int, int], inbox: asyncio.Queue) -> None:
         self.version = version
+        #: Whether its own proxy is a stand-in: not asked to join the connections, and the peer's is out of reach.
+        self.stand_in = False
         self.jid = connection.jid
         self._client = connection.client
         self._omemo = omemo
@@ -278,7 +280,7 @@ class Conversations:
 
     async def _dials(self, peer: str, theirs: payloads.Socks5Transport):
         """Dial one after the other, best first; `dstaddr` is computed, never read."""
-        for each in sorted(theirs.candidates, key=lambda candidate: -int(candidate.priority)):
+        for each in sorted(() if self.stand_in else theirs.candidates, key=lambda candidate: -int(candidate.priority)):
             if None in {each.cid, each.host, each.jid, each.port, each.priority, each.type_}:
                 continue
             if each.type_ not in {"direct", "proxy"}:
@@ -291,7 +293,8 @@ class Conversations:
     async def _activates(self, peer: str, sid: str, content, ours: payloads.Socks5Transport, chosen):
         address = dst_addr(ours.sid, self.jid, peer)
         channel = await socks5.dial(chosen.host, int(chosen.port), address, timeout_s=DIAL_S)
-        await socks5.activate(self._client, chosen.jid, ours.sid, peer)
+        if not self.stand_in:
+            await socks5.activate(self._client, chosen.jid, ours.sid, peer)
         told = payloads.Socks5Transport()
         told.sid, told.activated = ours.sid, payloads.Activated()
         told.activated.cid = chosen.cid
@@ -326,6 +329,8 @@ class Conversations:
             await asyncio.to_thread(stream.sendall, memoryview(wire))  # and the socket stays as it is
         await self._says(to, sid, "session-info", self._checksum(content_name, wire))
         _, ended = await self._hears("session-terminate")
+        if taken != "in-band":
+            stream.close()
         if not any(str(child.tag).endswith("}success") for child in ended.reason.rest):
             raise GaveUpError([str(child.tag) for child in ended.reason.rest])
         return taken

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from jetcli import __version__
+from jetcli.protocol.quirks import DEVIATIONS
 
 HEAD = """# Which clients jet works with
 
@@ -49,7 +50,9 @@ def page(run: dict) -> str:
         lines.append("| " + " | ".join(str(field).replace("|", "/") for field in row) + " |")
     works = sum(cell["result"] == "works" for cell in run["cells"])
     lines += ["", f"{works} of {len(run['cells'])} cells work."]
-    return HEAD + "\n".join(lines) + "\n" + REFUSED
+    known = ["", "## What the others do, and what jet does", "", "| client | what it does | jet |", "|---|---|---|"]
+    known += [f"| {each.client} | {each.what} | {each.answer} |" for each in DEVIATIONS]
+    return HEAD + "\n".join(lines) + "\n" + REFUSED + "\n".join(known) + "\n"
 
 
 if __name__ == "__main__":

@@ -185,6 +185,15 @@ def to_libervia(peers, home, name, size, *words):
     return sent, (into / name).exists() and (into / name).read_bytes() == file.read_bytes()
 
 
+def test_libervia_compares_the_checksum_of_jet_at_once(peers, user, cell):
+    cell("jet", "Libervia", "checksum as hex text: no wait of 5 s")
+    began = time.time()
+    sent, same = to_libervia(peers, user("dave"), "checked.bin", 300_000)
+    assert sent.code == 0, sent
+    assert same
+    assert peers.sent_at(began, "session-terminate") - peers.sent_at(began, "<checksum") < 4
+
+
 @pytest.mark.parametrize(("words", "case"), [(("--path", "relay"), "proxy only"), (("--path", "ibb"), "in-band only")])
 def test_jet_sends_to_libervia_by_other_ways(peers, user, cell, words, case):
     cell("jet", "Libervia", f"300 kB, {case}")

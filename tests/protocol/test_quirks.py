@@ -12,7 +12,7 @@ from jetcli.protocol.model import (
     NS_RESUME,
     NS_SOCKS5_TRANSPORT,
 )
-from jetcli.protocol.quirks import NEEDED, RECEIVING, SENDING, Quirks, abilities, quirks_of
+from jetcli.protocol.quirks import DEVIATIONS, NEEDED, RECEIVING, SENDING, Quirks, abilities, quirks_of
 
 COMPLETE = frozenset({NS_JINGLE, NS_FILE_TRANSFER, NS_JET, NS_JET_OMEMO, NS_SOCKS5_TRANSPORT, NS_INBAND_TRANSPORT})
 
@@ -72,3 +72,25 @@ def test_a_receiving_jet_can_be_sent_to_and_a_sending_one_cannot():
 
 def test_resumption_is_seen_where_it_is_advertised():
     assert abilities({*COMPLETE, NS_RESUME}, "jet").resumes
+
+
+@pytest.mark.parametrize(
+    ("node", "client"),
+    [
+        ("https://dino.im", "Dino"),
+        ("https://salut-a-toi.org", "Libervia"),
+        ("http://conversations.im", "Conversations"),
+    ],
+)
+def test_a_client_is_known_by_its_presence_alone(node, client):
+    assert quirks_of(None, node).client == client
+
+
+def test_the_presence_of_others_makes_nobody_a_known_client():
+    assert quirks_of("Gajim", "https://gajim.org") == Quirks(client="Gajim")
+    assert quirks_of(None, None) == Quirks()
+
+
+def test_every_deviation_is_of_a_client_that_is_recognised():
+    assert {each.client for each in DEVIATIONS} == {"Dino", "Libervia", "Conversations", "aTalk"}
+    assert all(quirks_of(each.client).client == each.client for each in DEVIATIONS)
