@@ -258,3 +258,67 @@ def test_a_part_that_is_gone_cannot_be_resumed(new_pair, broken, jet):
     resuming = jet(juliet, "resume").finished()
     assert resuming.code == NOT_RESUMABLE, resuming
     assert "is gone" in resuming.error
+
+
+def test_a_part_that_is_longer_than_its_record_is_cut_to_what_is_vouched_for(new_pair, broken, jet):
+    romeo, juliet = new_pair
+    broken(new_pair)
+    [part] = juliet.parts
+    with part.open("ab") as file:
+        file.write(b"not ours" * 1000)
+    jet(romeo, "receive", "--accept-all", "--forever").ready()
+    resuming = jet(juliet, "resume").finished()
+    assert resuming.code == 0, resuming
+    assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
+
+
+def test_a_part_that_lost_its_end_goes_on_from_what_there_is(new_pair, broken, jet):
+    romeo, juliet = new_pair
+    broken(new_pair)
+    [part] = juliet.parts
+    os.truncate(part, 12_345_678)
+    jet(romeo, "receive", "--accept-all", "--forever").ready()
+    resuming = jet(juliet, "--json", "resume").finished()
+    assert resuming.code == 0, resuming
+    assert resuming.event("progress")["offset"] == 12_345_678
+    assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
+
+
+def test_a_copied_part_has_to_be_adopted(new_pair, broken, jet):
+    romeo, juliet = new_pair
+    broken(new_pair)
+    [part] = juliet.parts
+    shutil.copy2(part, juliet.files / "copy")
+    (juliet.files / "copy").replace(part)
+    jet(romeo, "receive", "--accept-all", "--forever").ready()
+    refused = jet(juliet, "resume").finished()
+    assert refused.code == 13, refused
+    assert "is not the file that jet left there" in refused.error
+    adopted = jet(juliet, "resume", "--adopt").finished()
+    assert adopted.code == 0, adopted
+    assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
+
+
+def test_after_another_boot_only_what_was_synced_counts(new_pair, broken, jet):
+    romeo, juliet = new_pair
+    broken(new_pair)
+    [database] = juliet.path.glob("state/**/state.db")
+    with sqlite3.connect(database) as state:
+        state.execute("UPDATE transfers SET boot_id = 'another', synced = 7340032")
+    jet(romeo, "receive", "--accept-all", "--forever").ready()
+    resuming = jet(juliet, "--json", "resume").finished()
+    assert resuming.code == 0, resuming
+    assert resuming.event("progress")["offset"] == 7_340_032
+    assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
+
+
+def test_a_peer_that_has_lost_its_keys_is_not_resumed_with(new_pair, broken, jet):
+    romeo, juliet = new_pair
+    broken(new_pair)
+    [database] = juliet.path.glob("state/**/state.db")
+    with sqlite3.connect(database) as state:
+        state.execute("UPDATE transfers SET device_keys = zeroblob(32)")
+    jet(romeo, "receive", "--accept-all", "--forever").ready()
+    resuming = jet(juliet, "resume").finished()
+    assert resuming.code == 8, resuming
+    assert "has none of the keys any more that 'film.mkv' began with" in resuming.error
