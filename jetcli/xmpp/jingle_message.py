@@ -96,7 +96,7 @@ class JingleMessages(aioxmpp.service.Service):
         try:
             await self._send(bare_jid, proposal)
             async with asyncio.timeout(timeout_s):
-                full_jid = await answer
+                full_jid = await asyncio.shield(answer)
             agreed = True
             return full_jid, sid
         except TimeoutError:
