@@ -7,7 +7,7 @@ worker threads. It owns the order in which they start and stop.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from jetcli.state.seen import ChunkedPeers, ScramSeen, SeenEnvelopes
 from jetcli.state.store import KeyValues, Store
 from jetcli.state.transfers import Transfers
 from jetcli.state.trust import TrustBook, TrustPolicy
-from jetcli.transfer.events import Connected, Detail, Listener, NewDevice, Phase
+from jetcli.transfer.events import Connected, Detail, Listener, NewDevice, Phase, Warned
 from jetcli.transfer.options import Network
 from jetcli.transfer.ownership import Ownership
 from jetcli.xmpp import socks5
@@ -38,6 +38,7 @@ from jetcli.xmpp.addresses import networks_on_link, own_addresses
 from jetcli.xmpp.candidates import Reach
 from jetcli.xmpp.connection import Connection, Presence, new_resource
 from jetcli.xmpp.discovery import Discovery
+from jetcli.xmpp.failures import SessionLimitError
 from jetcli.xmpp.inband import InbandService
 from jetcli.xmpp.jingle import JingleService, Terms
 from jetcli.xmpp.jingle_message import JingleMessages
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 
 #: More streams than this share the machine worse than they queue (design: control on asyncio, data on threads).
 WORKERS = 4
+
+#: How long a sender waits before it asks again a server that takes no more sessions of the account.
+SESSION_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +173,14 @@ class Online:
 
         # Importing the ratchet takes as long as logging in, which is mostly waiting: they go side by side.
         loading = asyncio.get_running_loop().run_in_executor(self.pool, _ratchet)
-        self.connection = await Connection.open(
-            settings,
-            resource=new_resource(random.SystemRandom()),
-            presence=Presence(show_xa=not receiving),
-            setup=setup,
+        self.connection = await self._connected(
+            lambda: Connection.open(
+                settings,
+                resource=new_resource(random.SystemRandom()),
+                presence=Presence(show_xa=not receiving),
+                setup=setup,
+            ),
+            patient=not receiving,
         )
         self.connection.on_failed.append(self._lost)
         self._stack.push_async_callback(self.connection.close)
@@ -190,6 +197,18 @@ class Online:
         self._stack.push_async_callback(self.omemo.close)
         self._stack.push_async_callback(self.jingle.close)
         self.emit(Connected(self.connection.jid, settings.domain))
+
+    async def _connected(self, connect: Callable[[], Awaitable[Connection]], *, patient: bool) -> Connection:
+        """Connect; where the server has enough sessions of the account, the `patient` wait for one of them to end."""
+        gives_up_at = time.monotonic() + self.network.acceptance_s
+        while True:
+            try:
+                return await connect()
+            except SessionLimitError as error:
+                if not patient or time.monotonic() >= gives_up_at:
+                    raise
+                self.emit(Warned(f"{error.message}; waiting until one of them ends"))
+                await asyncio.sleep(SESSION_PAUSE_S)
 
     async def close(self) -> None:
         """End every session, then everything else, in the opposite order of the start."""

@@ -82,7 +82,7 @@ async def receive_files(
     return desk.results
 
 
-class _Refused(DeclinedError):
+class _RefusedError(DeclinedError):
     """The person who was asked said no."""
 
 
@@ -258,7 +258,7 @@ class _Desk:
             return Consent(accept=True)
         if earlier := self._commands.agreed(device, batch):
             if not earlier.accept:
-                raise _Refused(earlier.reason)
+                raise _RefusedError(earlier.reason)
             return earlier
         if self._waiting.total() >= MAX_WAITING_OFFERS or self._waiting[bare_jid] >= MAX_WAITING_OFFERS_PER_PEER:
             raise DeclinedError("other offers are still waiting for an answer")
@@ -270,7 +270,7 @@ class _Desk:
             self._waiting[bare_jid] -= 1
         self._commands.answer(device, batch, answer)
         if not answer.accept:
-            raise _Refused(answer.reason)
+            raise _RefusedError(answer.reason)
         if answer.always:
             self._welcome.add(bare_jid)
         return answer
@@ -292,7 +292,7 @@ class _Desk:
         by_peer = negotiation.ended.done()
         reason = reason_for(error)
         negotiation.terminate(reason.condition, error.message or None)
-        by = "peer" if by_peer else "me" if isinstance(error, _Refused) else "policy"
+        by = "peer" if by_peer else "me" if isinstance(error, _RefusedError) else "policy"
         self._tell_declined(transfer_id, peer.partition("/")[0], by, error)
 
     def _tell_declined(self, transfer_id: str, bare_jid: str, by: str, error: DeclinedError) -> None:

@@ -9,13 +9,18 @@ import os
 import socket
 
 import aiosasl
+import aioxmpp
 import aioxmpp.errors
 
-from jetcli.errors import AuthError, JetError, NetworkError
+from jetcli.errors import AuthError, JetError, NetworkError, UnavailableError
 from jetcli.protocol.policy import shown
 from jetcli.xmpp.account import CONNECT_S, AccountSettings
 from jetcli.xmpp.security import CertificateError, PasswordLogin
 from jetcli.xmpp.server import HandshakeError
+
+
+class SessionLimitError(UnavailableError):
+    """The server has as many sessions of the account as it allows (RFC 6120 section 7.6.2.1)."""
 
 
 def explain(error: BaseException, settings: AccountSettings, login: PasswordLogin | None = None) -> JetError:
@@ -75,7 +80,10 @@ def _stream_failure(error: BaseException, settings: AccountSettings) -> JetError
             return NetworkError(f"another client of {settings.jid} took this one's place")
         return NetworkError(f"{settings.domain} ended the connection: {condition}")
     if isinstance(error, aioxmpp.errors.StreamNegotiationFailure):
-        cause = error.__cause__
+        cause = error.__cause__ or error.__context__
+        full = aioxmpp.ErrorCondition.RESOURCE_CONSTRAINT
+        if isinstance(cause, aioxmpp.errors.XMPPError) and cause.condition == full:
+            return SessionLimitError(f"{settings.domain} takes no more sessions of {settings.jid}")
         if isinstance(cause, ValueError):
             # Only SASLprep raises it; its text shows a character of the password.
             return AuthError(f"the password for {settings.jid} has a character that XMPP does not allow")

@@ -133,7 +133,8 @@ class Omemo:
         await self._device.settle()
         ids = await self._device.listed(bare_jid)
         if not ids:
-            raise UnsupportedError(f"{shown(bare_jid)} has published no OMEMO device")
+            other = "other OMEMO device than this machine's" if bare_jid == self._device.own_jid else "OMEMO device"
+            raise UnsupportedError(f"{shown(bare_jid)} has published no {other}")
         bundles = await self._device.bundles(bare_jid, ids, for_session=True)
         met = _Met()
         async with self._device.operation() as ratchet:

@@ -12,7 +12,7 @@ SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK + 1)
 def test_files_around_the_size_of_a_chunk_arrive_whole_in_one_command(pair, receiver, jet):
     romeo, juliet = pair
     files = [romeo.file(f"{size}.bin", size) for size in SIZES]
-    receiving = receiver(juliet, "-n", str(len(SIZES)))
+    receiving = receiver(juliet)
     sending = jet(romeo, "send", *files, juliet.jid).finished()
     assert sending.code == 0, sending
     assert receiving.finished().code == 0, receiving
@@ -24,7 +24,7 @@ def test_files_around_the_size_of_a_chunk_arrive_whole_in_one_command(pair, rece
 def test_files_around_the_size_of_a_block_arrive_whole_in_band(pair, receiver, jet):
     romeo, juliet = pair
     files = [romeo.file(f"{size}.bin", size) for size in (0, 1, 65_519, 65_535, CHUNK + 1)]
-    receiving = receiver(juliet, "-n", str(len(files)))
+    receiving = receiver(juliet)
     sending = jet(romeo, "send", "--path", "ibb", *files, juliet.jid).finished()
     assert (sending.code, receiving.finished().code) == (0, 0), sending
     assert juliet.saved == romeo.saved
