@@ -21,7 +21,7 @@ def test_a_stranger_who_is_let_in_is_found_by_the_bare_address(strangers, jet, r
 
 def test_several_files_follow_one_proposal(strangers, jet, receiver):
     romeo, juliet = strangers
-    waiting = receiver(juliet, "--from", "anyone", "-n", "2")
+    waiting = receiver(juliet, "--from", "anyone")
     files = [romeo.file(f"{number}.bin", 1000) for number in range(2)]
     sent = jet(romeo, "send", *files, juliet.jid).finished()
     assert sent.code == 0, sent
