@@ -46,8 +46,10 @@ class ArchiveSource(PipeSource):
     def read_into(self, view: memoryview, offset: int) -> int:
         """Put what comes next into `view`, see `PipeSource`; raises LocalFileError for what could not be packed."""
         count = super().read_into(view, offset)
-        if not count and self._failure is not None:
-            raise self._failure
+        if not count and len(view):
+            self._packer.join()  # the pipe ends before it is known why
+            if self._failure is not None:
+                raise self._failure
         return count
 
     def close(self) -> None:
@@ -143,6 +145,8 @@ def _extract(tar: tarfile.TarFile, target: Path, most: int | None) -> None:
         total, count = total + max(member.size, 0), count + 1
         if count > _MOST_NAMES or (most is not None and total > most):
             raise tarfile.ExtractError("it holds more than there is room for")
+        if member.name.startswith("/"):
+            raise tarfile.AbsolutePathError(member)
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
             raise tarfile.ExtractError(f"{member.name} is neither a file, a directory nor a link")
         tar.extract(member, target, set_attrs=not member.issym(), filter=_unprivileged)
