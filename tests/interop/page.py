@@ -46,10 +46,12 @@ def page(run: dict) -> str:
     lines += ["| from | to | case | result | seconds | remark |", "|---|---|---|---|---|---|"]
     for cell in run["cells"]:
         seconds = "" if cell.get("seconds") is None else f"{cell['seconds']:.1f}"
-        row = (cell["from"], cell["to"], cell["case"], cell["result"], seconds, cell["note"])
+        result = cell["result"] if "jet" in {cell["from"], cell["to"]} else "recorded"
+        row = (cell["from"], cell["to"], cell["case"], result, seconds, cell["note"])
         lines.append("| " + " | ".join(str(field).replace("|", "/") for field in row) + " |")
-    works = sum(cell["result"] == "works" for cell in run["cells"])
-    lines += ["", f"{works} of {len(run['cells'])} cells work."]
+    ours = [cell for cell in run["cells"] if "jet" in {cell["from"], cell["to"]}]
+    works = sum(cell["result"] == "works" for cell in ours)
+    lines += ["", f"{works} of {len(ours)} cells of jet work; what the others do among themselves is recorded."]
     known = ["", "## What the others do, and what jet does", "", "| client | what it does | jet |", "|---|---|---|"]
     known += [f"| {each.client} | {each.what} | {each.answer} |" for each in DEVIATIONS]
     return HEAD + "\n".join(lines) + "\n" + REFUSED + "\n".join(known) + "\n"

@@ -331,7 +331,7 @@ def test_what_libervia_does_with_an_offer_whose_encryption_was_removed(peers, us
 
 
 def test_jet_caps_tells_the_truth_about_the_others(peers, user, cell):
-    cell("jet", "Dino", "jet caps names it, its version and what matters")
+    cell("jet", "Dino", "jet caps names it and what matters (Dino tells no version)")
     alice = user("alice")
     dino, libervia = alice.jet("caps", DINO), alice.jet("caps", LIBERVIA_IN)
     assert dino.code == libervia.code == 0
