@@ -207,7 +207,7 @@ class Faulty:
 
     def wait_until_stalled(self) -> None:
         """Wait until `stall_after` bytes have passed and nothing moves any more."""
-        assert self._stalled.wait(60), "the bytes never came so far"
+        assert self._stalled.wait(300), "the bytes never came so far"
 
     def move(self) -> None:
         """End a stall."""
