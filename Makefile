@@ -2,8 +2,8 @@
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-# One server runs for each worker.
-WORKERS := --numprocesses=auto --maxprocesses=8
+# One server runs for each worker. Most tests wait for processes and deadlines, so there are more workers than cores.
+WORKERS := --numprocesses=4 --dist=worksteal
 FILE ?=
 ROUNDS ?= 5
 TABLES ?=
