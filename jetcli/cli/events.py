@@ -15,7 +15,7 @@ from typing import Any
 from jetcli import __version__
 from jetcli.cli.rate import Rate
 from jetcli.errors import JetError
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.transfer import events as happened
 
 VERSION = 1

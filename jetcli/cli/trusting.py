@@ -13,8 +13,8 @@ from jetcli.cli.invocation import Invocation
 from jetcli.cli.report import Report
 from jetcli.cli.tables import show_table
 from jetcli.errors import SetupError, UsageError
+from jetcli.protocol.device import Trust
 from jetcli.protocol.fingerprint import fingerprint, omemo_uri, parse_omemo_uri
-from jetcli.protocol.model import Trust
 from jetcli.protocol.policy import shown
 from jetcli.state.config import Config
 from jetcli.transfer import trust as keys_of

@@ -15,7 +15,7 @@ from jetcli.cli.rate import Rate
 from jetcli.cli.streams import Messages
 from jetcli.cli.wording import duration_text, rate_text, share_text, size_text
 from jetcli.errors import JetError
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.protocol.policy import shown
 from jetcli.transfer import events as happened
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.state.store import Store, damaged
 
 TrustPolicy = Literal["btbv", "verified"]

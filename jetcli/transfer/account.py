@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from jetcli.errors import JetError
+from jetcli.protocol.device import Device
 from jetcli.protocol.effects import Limits
 from jetcli.protocol.fingerprint import fingerprint
 from jetcli.protocol.invite import Invite
-from jetcli.protocol.model import Device
 from jetcli.protocol.offer import is_request
 from jetcli.protocol.quirks import RECEIVING, SENDING, Quirks, quirks_of
 from jetcli.state.config import Account

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from jetcli.errors import DeclinedError, NotResumableError, RemoteProtocolError, TrustError
 from jetcli.files.sink import check_space
-from jetcli.protocol.model import SOURCE_CHANGED, Cipher, OpenedEnvelope, TransportSecret, Trust
+from jetcli.protocol.device import OpenedEnvelope, Trust
+from jetcli.protocol.model import SOURCE_CHANGED, Cipher, TransportSecret
 from jetcli.protocol.offer import JudgedOffer, judge
 from jetcli.protocol.policy import GCM_LIMIT, local_name, shown, shown_size
 from jetcli.state.transfers import TransferRecord

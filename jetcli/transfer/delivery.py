@@ -9,13 +9,13 @@ from pathlib import Path
 
 from jetcli.errors import JetError, LocalFileError, NotResumableError, TrustError, UnavailableError
 from jetcli.files.source import Source
+from jetcli.protocol.device import Device
 from jetcli.protocol.model import (
     IV_SIZE,
     SOURCE_CHANGED,
     UNKNOWN_TRANSFER,
     Cipher,
     Content,
-    Device,
     FileDescription,
     Range,
     TransportSecret,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from jetcli.errors import JetError
-from jetcli.protocol.model import PathKind, Trust
+from jetcli.protocol.device import Trust
+from jetcli.protocol.model import PathKind
 from jetcli.transfer.options import OnExist
 
 Direction = Literal["send", "receive"]

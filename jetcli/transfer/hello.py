@@ -7,7 +7,8 @@ So the line is never sent by itself: a person asks for it.
 import secrets
 
 from jetcli.protocol.cipher import PlainSealer
-from jetcli.protocol.model import IV_SIZE, TAG_SIZE, Cipher, Device, TransportSecret
+from jetcli.protocol.device import Device
+from jetcli.protocol.model import IV_SIZE, TAG_SIZE, Cipher, TransportSecret
 from jetcli.transfer.account import Online
 
 LINE = "Hello from jet: now your chat client knows this device, too, and can send files to it."

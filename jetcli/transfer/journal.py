@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jetcli.files import boot
 from jetcli.files.source import Source, SourceIdentity
-from jetcli.protocol.model import Device, FileDescription
+from jetcli.protocol.device import Device
+from jetcli.protocol.model import FileDescription
 from jetcli.state.transfers import RecordedIdentity, TransferRecord, Transfers, TransferState
 from jetcli.transfer.events import Direction
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from jetcli.errors import JetError, NotResumableError, UnavailableError, UnsupportedError, UsageError
-from jetcli.protocol.model import Device, Trust
+from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.policy import shown
 from jetcli.protocol.quirks import Abilities, abilities
 from jetcli.transfer.account import Online

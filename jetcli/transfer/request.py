@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from jetcli.errors import DeclinedError, JetError, RemoteProtocolError
 from jetcli.files.sink import Sink, check_space
-from jetcli.protocol.model import IV_SIZE, Cipher, Content, Device, FileDescription, Hash, TransportSecret
+from jetcli.protocol.device import Device
+from jetcli.protocol.model import IV_SIZE, Cipher, Content, FileDescription, Hash, TransportSecret
 from jetcli.protocol.offer import file_request
 from jetcli.protocol.policy import local_name, shown, shown_size
 from jetcli.transfer.account import Online

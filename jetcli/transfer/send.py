@@ -18,17 +18,8 @@ from jetcli.errors import (
     UnsupportedError,
 )
 from jetcli.files.source import Origin, Source, check_sendable
-from jetcli.protocol.model import (
-    IV_SIZE,
-    Batch,
-    Cipher,
-    Content,
-    Device,
-    FileDescription,
-    Range,
-    TransportSecret,
-    Trust,
-)
+from jetcli.protocol.device import Device, Trust
+from jetcli.protocol.model import IV_SIZE, Batch, Cipher, Content, FileDescription, Range, TransportSecret
 from jetcli.protocol.offer import check_acceptance, cipher_for, file_offer
 from jetcli.protocol.policy import GCM_LIMIT, shown
 from jetcli.protocol.ranges import rest_of

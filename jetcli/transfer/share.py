@@ -14,7 +14,8 @@ from typing import Any
 from jetcli.errors import DeclinedError, JetError
 from jetcli.files.digest import prefix_sha256
 from jetcli.files.source import Source
-from jetcli.protocol.model import Cipher, Device, FileDescription, Range, TransportSecret
+from jetcli.protocol.device import Device
+from jetcli.protocol.model import Cipher, FileDescription, Range, TransportSecret
 from jetcli.protocol.offer import JudgedOffer, acceptance, judge
 from jetcli.protocol.policy import shown
 from jetcli.protocol.ranges import span

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.state.locks import account_lock
 from jetcli.state.store import KeyValues, Store
 from jetcli.state.trust import TrustBook

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
+from jetcli.protocol.device import Device, OpenedEnvelope, Trust
 from jetcli.protocol.fingerprint import fingerprint
-from jetcli.protocol.model import Device, Envelope, EnvelopeKey, OpenedEnvelope, TransportSecret, Trust
+from jetcli.protocol.model import Envelope, EnvelopeKey, TransportSecret
 from jetcli.protocol.policy import shown
 from jetcli.xmpp.omemo_device import Lock, OmemoDevice, Pep, bare, learn
 from jetcli.xmpp.omemo_payloads import PublicBundle

@@ -7,7 +7,7 @@ import pytest
 
 from jetcli.cli.events import JsonEvents
 from jetcli.errors import DeclinedError, InterruptedTransferError
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.transfer import events as happened
 
 

@@ -10,7 +10,7 @@ from jetcli.cli.events import JsonEvents
 from jetcli.cli.prompt import Questions, ask_password
 from jetcli.cli.view import View
 from jetcli.errors import SetupError
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.transfer.events import Consent, OfferSeen
 
 ASKED = "Accept? [y]es  [n]o  [r]ename  [a]lways from juliet@capulet.example:  "

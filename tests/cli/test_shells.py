@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jetcli.cli.shells import SCRIPTS
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.state.store import Store
 from jetcli.state.trust import TrustBook
 

@@ -14,7 +14,7 @@ import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C is a signal
 from pathlib import Path
 from types import SimpleNamespace
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.transfer.events import Connected, FileDone, OfferSeen, Progress
 
 class Online:

@@ -11,7 +11,7 @@ from jetcli.cli.rate import Rate
 from jetcli.cli.streams import Messages
 from jetcli.cli.view import View
 from jetcli.errors import DeclinedError, InterruptedTransferError
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.transfer import events as happened
 
 JULIET = "juliet@capulet.example/jet.x9lm4q"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jetcli.errors import DeclinedError, InterruptedTransferError, NetworkError, TrustError
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.transfer.events import Connected, Consent, FileDone, FileFailed, Offered, OfferSeen, Progress
 from jetcli.transfer.options import Network
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetcli.errors import SetupError
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.state.store import Store
 from jetcli.state.trust import Judgement, KnownKey, TrustBook, first_trust
 

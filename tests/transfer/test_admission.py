@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jetcli.protocol.model import Trust
+from jetcli.protocol.device import Trust
 from jetcli.transfer.admission import ANYONE, may_send, stranger
 from jetcli.transfer.options import ReceiveOptions
 

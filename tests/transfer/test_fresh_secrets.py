@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from jetcli.protocol.model import Cipher, Content, Device, Envelope, FileDescription, InbandTransport, Range, Trust
+from jetcli.protocol.device import Device, Trust
+from jetcli.protocol.model import Cipher, Content, Envelope, FileDescription, InbandTransport, Range
 from jetcli.state.transfers import RecordedIdentity, TransferRecord
 from jetcli.transfer.collection import Collection
 from jetcli.transfer.delivery import Delivery

@@ -3,7 +3,8 @@
 import pytest
 
 from jetcli.files.source import Source
-from jetcli.protocol.model import Device, FileDescription, Trust
+from jetcli.protocol.device import Device, Trust
+from jetcli.protocol.model import FileDescription
 from jetcli.state.store import Store
 from jetcli.state.transfers import Transfers, TransferState
 from jetcli.transfer.journal import Journal, new_transfer_id

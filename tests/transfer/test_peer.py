@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from jetcli.errors import UnavailableError, UnsupportedError, UsageError
-from jetcli.protocol.model import Device, Trust
+from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.quirks import RECEIVING, SENDING
 from jetcli.transfer.peer import capabilities, find_peer
 

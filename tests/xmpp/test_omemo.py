@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 import pytest
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnavailableError, UnsupportedError
-from jetcli.protocol.model import Envelope, EnvelopeKey, TransportSecret, Trust
+from jetcli.protocol.device import Trust
+from jetcli.protocol.model import Envelope, EnvelopeKey, TransportSecret
 from jetcli.xmpp import omemo_ratchet
 from jetcli.xmpp.omemo import Omemo, fingerprint
 from jetcli.xmpp.omemo_payloads import Encrypted

@@ -9,7 +9,8 @@ import aioxmpp.carbons.xso
 import pytest
 
 from jetcli.errors import UnsupportedError
-from jetcli.protocol.model import Envelope, EnvelopeKey, TransportSecret, Trust
+from jetcli.protocol.device import Trust
+from jetcli.protocol.model import Envelope, EnvelopeKey, TransportSecret
 from jetcli.state.store import KeyValues, Store
 from jetcli.state.trust import TrustBook
 from jetcli.xmpp.account import AccountSettings
