@@ -8,13 +8,19 @@ FILE ?=
 ROUNDS ?= 5
 TABLES ?=
 
-.PHONY: try test e2e interop bench soak pictures tour lint format clean set-up
+.PHONY: try test matrix again e2e interop bench soak pictures tour lint format clean set-up
 
 try: set-up  ## send a file end-to-end encrypted, on this machine alone: make try FILE=film.mkv
 	@$(BIN)/jet try $(FILE)
 
 test: set-up  ## all tests but the long ones
-	$(PYTEST) $(WORKERS) -m 'not soak and not bench and not interop'
+	$(PYTEST) $(WORKERS) -m 'not matrix and not soak and not bench and not interop'
+
+matrix: set-up  ## the tests with a real server that make whole matrices
+	$(PYTEST) $(WORKERS) -m 'matrix and not soak'
+
+again: set-up  ## repeat once what failed last
+	$(PYTEST) $(WORKERS) --last-failed -m 'not soak and not bench and not interop'
 
 e2e: set-up  ## only the tests with a real server and real processes
 	$(PYTEST) $(WORKERS) -m 'e2e and not soak and not bench and not interop'

@@ -84,7 +84,7 @@ async def open_envelope(online: Online, offer: JudgedOffer, peer: str) -> tuple[
     except ValueError as error:
         raise RemoteProtocolError(f"the offer's envelope does not fit its cipher: {error}") from None
     _refuse_replay(online, opened)
-    _refuse_downgrade(online, opened, offer.cipher, peer)
+    _refuse_downgrade(online, opened, offer.cipher, peer.partition("/")[0])
     return opened, secret
 
 

@@ -14,6 +14,8 @@ from jetcli.state.store import KeyValues, Store
 from jetcli.trial.prosody_files import _MODULES, lua
 from jetcli.xmpp.omemo_names import own_device
 
+pytestmark = pytest.mark.matrix
+
 INVITES = f"modules_enabled = {lua((*_MODULES, 'invites', 'invites_register'))}\nregistration_invite_only = true"
 
 

@@ -12,6 +12,8 @@ from jetcli.trial.server import free_ports
 from jetcli.xmpp.account import AccountSettings
 from jetcli.xmpp.socks5 import StreamHost, query_streamhost
 
+pytestmark = pytest.mark.matrix
+
 SCRIPT = Path(__file__).parents[1] / "interop" / "conversations.py"
 SIZE = 300_000
 VERSIONS = pytest.mark.parametrize("version", [(2, 12), (2, 13)], ids=["2.12", "2.13"])

@@ -10,6 +10,8 @@ import pytest
 
 from jetcli.cli.main import jet as group
 
+pytestmark = pytest.mark.matrix
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in ROOT.glob("*.md"))
 

@@ -9,6 +9,8 @@ import pytest
 
 from jetcli.cli.manual import exit_codes
 
+pytestmark = pytest.mark.matrix
+
 HERE = Path(__file__).parent
 
 

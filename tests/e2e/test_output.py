@@ -7,6 +7,8 @@ import stat
 
 import pytest
 
+pytestmark = pytest.mark.matrix
+
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 

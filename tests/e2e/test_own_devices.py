@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+pytestmark = pytest.mark.matrix
+
 
 @pytest.fixture
 def laptop_of(tmp_path):

@@ -9,6 +9,8 @@ import tarfile
 
 import pytest
 
+pytestmark = pytest.mark.matrix
+
 TEXT = "".join(f"{number} bottles of beer\n" for number in range(40_000))
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.matrix
+
 
 @pytest.fixture
 def strangers(home):

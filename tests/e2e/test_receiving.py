@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.matrix
+
 
 def test_one_consent_takes_all_files_of_one_command(pair, receiver, jet):
     romeo, juliet = pair

@@ -4,6 +4,8 @@ import hashlib
 
 import pytest
 
+pytestmark = pytest.mark.matrix
+
 
 @pytest.fixture
 def sharing(pair, jet):

@@ -9,6 +9,8 @@ import pytest
 from jetcli.state.store import KeyValues, Store
 from jetcli.xmpp.omemo_names import own_device
 
+pytestmark = pytest.mark.matrix
+
 GROUPS = re.compile(r"(?:[0-9a-f]{8} ){7}[0-9a-f]{8}")
 
 

@@ -61,11 +61,6 @@ def test_a_socket_is_no_file(refused, monkeypatch):
         refused("send", "socket", "bob@ex.org", code=13, line="'socket' is not a regular file", hint="jet send - ")
 
 
-def test_a_directory_is_no_file_yet(refused):
-    (refused.files / "d").mkdir()
-    refused("send", "d", "bob@ex.org", code=13, line="'d' is a directory", hint="tar c d | jet send - ")
-
-
 def test_a_file_without_permission_is_named(refused):
     (refused.files / "x").touch(mode=0o000)
     refused("send", "x", "bob@ex.org", code=13, line="cannot read 'x': permission denied")

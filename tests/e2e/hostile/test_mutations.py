@@ -12,6 +12,8 @@ from jetcli.protocol import model
 from jetcli.xmpp import payloads
 from jetcli.xmpp.ask import StanzaError
 
+pytestmark = pytest.mark.matrix
+
 ANSWER_S = 15.0
 CHANGES = ("removed", "doubled", "emptied", "junk")
 

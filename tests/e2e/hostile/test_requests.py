@@ -14,6 +14,8 @@ from jetcli.state.transfers import TransferRecord, Transfers
 from jetcli.transfer.journal import recorded
 from jetcli.xmpp.jingle_writer import write
 
+pytestmark = pytest.mark.matrix
+
 SOURCE = bytes(range(256)) * 400
 SIZE = len(SOURCE)
 FIRST = "the-first-session"
