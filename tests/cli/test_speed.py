@@ -10,6 +10,9 @@ import pytest
 from jetcli.state.store import KeyValues, Store
 from jetcli.xmpp.omemo_names import OWN_ID, OWN_IDENTITY
 
+# Measured alone: beside other tests, even the time of the processor depends on what they do to its caches.
+pytestmark = pytest.mark.soak
+
 TRIES = 5
 
 
