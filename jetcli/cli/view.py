@@ -55,6 +55,7 @@ class _Running:
     name: str
     peer: str
     size: int | None
+    resumable: bool = False
     path: str = ""
     bytes: int = 0
     tenth: int = 0
@@ -133,9 +134,11 @@ class View:
         """Tell what a signal has ended."""
         self.hide()
         self.line("Stopped.")
-        for running in self._running.values():
+        for transfer, running in self._running.items():
             moved = "sent" if self._direction == "send" else "received"
             self.line(f"{running.name}: {_amount(running)} had been {moved}.")
+            if running.resumable and running.bytes:
+                self.line(f"Continue with:  jet resume {transfer}")
 
     @singledispatchmethod
     def _tell(self, event: happened.Event) -> None:
@@ -170,7 +173,7 @@ class View:
     @_tell.register
     def _offered(self, event: happened.Offered) -> None:
         name = shown(event.name)
-        self._running[event.id] = _Running(name, shown(event.peer), event.size)
+        self._running[event.id] = _Running(name, shown(event.peer), event.size, event.resumable)
         size = "" if event.size is None else f", {size_text(event.size)}"
         if event.direction == "receive" and not self.asks:
             self.line(f"{shown(event.peer)} offers {name}{size}")

@@ -193,7 +193,7 @@ class _Desk:
                 file.name or "",
                 admitted.size,
                 file.media_type,
-                admitted.between_jets,
+                admitted.between_jets and file.range is not None,
             )
         )
         consent = await self._agree(negotiation, transfer_id, admitted, seen.batch)

@@ -90,7 +90,8 @@ def test_the_first_signal_ends_the_transfer_in_good_order(start, number, code):
     out, err = process.communicate(timeout=10)
     assert time.monotonic() - began < 2
     assert process.returncode == code
-    assert err == "goodbye\nStopped.\nfilm.mkv: 1.6 of 2.2 GB had been sent.\n"
+    told = "film.mkv: 1.6 of 2.2 GB had been sent.\nContinue with:  jet resume k3v9\n"
+    assert err == f"goodbye\nStopped.\n{told}"
     told = [json.loads(line) for line in out.splitlines()]
     assert [line["type"] for line in told] == ["start", "offer", "progress", "result"]
     assert (told[-1]["exit"], told[-1]["ok"]) == (code, False)
