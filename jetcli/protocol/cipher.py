@@ -155,6 +155,7 @@ class ChunkedOpener:
         """Open the next chunk into `out`; return the number of plaintext bytes, 16 less than `data`.
 
         `final` says whether it must be the last one; None, for a stream of unknown length, lets the chunk itself tell.
+        Where it is known, `out` may begin where `data` does; what is there after an error is of no use to anyone.
         Raises IntegrityError for a chunk that does not open, RemoteProtocolError for one behind the final one.
         """
         if self._finished:

@@ -253,11 +253,13 @@ def _receive_chunked(
     intake: Intake, sink: FileSink, opener: ChunkedOpener, progress: Callable[[int], None], *, hasher: bool
 ) -> bytes | None:
     """Receive chunk by chunk; return the digest of the plaintext."""
-    wire = memoryview(bytearray(CHUNK + TAG_SIZE))
-    with Ring(CHUNK, hashing=hasher) as ring:
+    # A chunk is opened where it lies, while the processor's cache still has it. In a stream of unknown length it may
+    # have to be opened twice, so there it has to stay.
+    apart = memoryview(bytearray(CHUNK + TAG_SIZE)) if intake.end is None else None
+    with Ring(CHUNK + TAG_SIZE, hashing=hasher) as ring:
         while not opener.finished:
             buffer = ring.take()
-            opened = _open_chunk(intake, opener, wire, buffer)
+            opened = _open_chunk(intake, opener, buffer if apart is None else apart, buffer)
             sink.write(buffer[:opened])
             ring.give(buffer, opened)
             intake.position += opened

@@ -1,6 +1,7 @@
 import asyncio
 import io
 import socket
+import struct
 
 import aioxmpp
 import aioxmpp.xml
@@ -55,7 +56,9 @@ async def test_a_peer_that_names_the_bytestream_is_connected(listen, dstaddr):
 async def test_the_sockets_block_and_have_an_idle_time(listen):
     listener = await listen()
     for channel in (await dial(listener), await listener.connected(5)):
-        assert channel._socket.gettimeout() == 60
+        assert channel._socket.getblocking()
+        for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            assert struct.unpack("@ll", channel._socket.getsockopt(socket.SOL_SOCKET, limit, 16)) == (60, 0)
 
 
 async def test_a_listener_waits_for_a_peer_that_comes_later(listen):
