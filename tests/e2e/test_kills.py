@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 MIB = 2**20
+#: What a busy machine carries in a second at least, on top of what every step may take.
+SLOWEST, WAIT_S = 4 * MIB, 40.0
 #: The bound that is promised: what may be sent twice after a kill.
 TWICE = 16 * MIB
 
@@ -27,13 +29,14 @@ def killed_and_resumed(pair, over, receiver, jet, *, size, at, killed, by) -> No
     for process, name in ((sending, "sender"), (receiving, "receiver")):
         if killed in {name, "both"}:
             process.signal(signal.SIGKILL)
-    sending.finished()
-    receiving.finished()
+    patience_s = WAIT_S + size / SLOWEST
+    sending.finished(patience_s)
+    receiving.finished(patience_s)
     arrived = juliet.files / "film.mkv"
     assert not arrived.exists(), "nothing has the final name before it was verified"
     connection.move()
     serving = receiver(juliet) if by == "sender" else receiver(romeo, "--forever")
-    resuming = jet(romeo if by == "sender" else juliet, "resume").finished()
+    resuming = jet(romeo if by == "sender" else juliet, "resume").finished(patience_s)
     assert resuming.code == 0, (resuming, serving)
     serving.end()
     assert list(juliet.files.iterdir()) == [arrived]
