@@ -6,9 +6,10 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS := --numprocesses=4 --dist=worksteal
 FILE ?=
 ROUNDS ?= 5
+PASSES ?= 20
 TABLES ?=
 
-.PHONY: try test matrix again e2e interop bench soak pictures tour lint format clean set-up
+.PHONY: try test matrix again e2e interop bench soak passes pictures tour lint format clean set-up
 
 try: set-up  ## send a file end-to-end encrypted, on this machine alone: make try FILE=film.mkv
 	@$(BIN)/jet try $(FILE)
@@ -28,14 +29,19 @@ e2e: set-up  ## only the tests with a real server and real processes
 interop: set-up  ## send to and receive from Dino and Libervia; PEERS names the scripts that drive them
 	@.ci/peers
 	@mkdir -p build
-	JET_INTEROP_REPORT=build/interop.json $(PYTEST) -m interop tests/interop
-	$(BIN)/python tests/interop/page.py build/interop.json INTEROP.md
+	@rm -f build/interop.json
+	@JET_INTEROP_REPORT=build/interop.json $(PYTEST) --numprocesses=3 --dist=loadfile -m interop tests/interop; \
+	code=$$?; [ ! -f build/interop.json ] || $(BIN)/python tests/interop/page.py build/interop.json INTEROP.md; exit $$code
 
 bench: set-up  ## measure speed and memory, into BENCHMARKS.md: make bench TABLES="data memory" ROUNDS=5
 	$(BIN)/python tests/bench --write --rounds $(ROUNDS) $(TABLES)
 
-soak: set-up  ## long matrices and kill series
+soak: set-up passes  ## long matrices and kill series, and the matrix with other clients 20 times in a row
 	$(PYTEST) $(WORKERS) -m soak
+
+passes: set-up  ## the matrix with other clients again and again, into docs/interop-runs.md: make passes PASSES=20
+	@if [ -d "$${PEERS:-../shared/peers}" ]; then .ci/peers && $(BIN)/python tests/interop/passes.py $(PASSES) \
+	docs/interop-runs.md; else echo "no scripts that drive other clients: not run"; fi
 
 pictures: set-up  ## draw the pictures of README.md anew, from a real run
 	$(BIN)/python docs/pictures.py

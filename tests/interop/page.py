@@ -4,11 +4,11 @@ python tests/interop/page.py build/interop.json INTEROP.md
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
-from jetcli import __version__
+from passes import versions
+
 from jetcli.protocol.quirks import DEVIATIONS
 
 HEAD = """# Which clients jet works with
@@ -30,21 +30,22 @@ REFUSED = """
 | to send to Gajim, Psi and others without JET | 7 | they take unencrypted files only |
 | bytes behind the last one, a wrong tag, a wrong checksum | 12, 15 | nothing of it is saved |
 """
-PACKAGES = {"Dino": "dino-im", "Libervia": "libervia-backend", "Prosody": "prosody"}
-
-
-def version_of(package: str) -> str:
-    """Return the version of an installed Debian package."""
-    command = ["dpkg-query", "-W", "-f", "${Version}", package]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout or "unknown"
+#: In the order of the page; within one, cells stand as they were run.
+PAIRS = (
+    ("jet", "Dino"),
+    ("Dino", "jet"),
+    ("jet", "Libervia"),
+    ("Libervia", "jet"),
+    ("Libervia", "Dino"),
+    ("Libervia", "Libervia"),
+)
 
 
 def page(run: dict) -> str:
     """Return the page for a run: `date`, and `cells` with from, to, case, result, seconds and note."""
-    versions = [f"jet {__version__}", *(f"{name} {version_of(package)}" for name, package in PACKAGES.items())]
-    lines = [f"Run of {run['date']}: {', '.join(versions)}.", ""]
+    lines = [f"Run of {run['date']}: {versions()}.", ""]
     lines += ["| from | to | case | result | seconds | remark |", "|---|---|---|---|---|---|"]
-    for cell in run["cells"]:
+    for cell in sorted(run["cells"], key=lambda cell: PAIRS.index((cell["from"], cell["to"]))):
         seconds = "" if cell.get("seconds") is None else f"{cell['seconds']:.1f}"
         result = cell["result"] if "jet" in {cell["from"], cell["to"]} else "recorded"
         row = (cell["from"], cell["to"], cell["case"], result, seconds, cell["note"])
