@@ -1,13 +1,14 @@
 """Locks between processes of one account: flock on a file that says who holds it.
 
 The kernel releases a flock with its holder, however that ends, so a lock is never stale. One lock guards every OMEMO
-operation of an account; one for each transfer makes a single process its owner. What is done under a lock is not known
-here.
+operation of an account; one for each transfer makes a single process its owner; one for each process that is online
+tells the others that it is on this machine. What is done under a lock is not known here.
 """
 
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -23,6 +24,8 @@ HELD_AT_MOST_S = 20.0
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
 _NOTE_LIMIT = 512
+#: How old a file of nobody's must be to be taken away.
+_OLD_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,53 @@ def transfer_lock(directory: Path, transfer_id: str, *, command: str) -> Iterato
         yield
     finally:
         taken.release(remove=True)
+
+
+@contextlib.contextmanager
+def resource_lock(directory: Path, resource: str, *, command: str) -> Iterator[None]:
+    """Show other processes with the same state that `resource` of the account is one of them."""
+    _remove_old_ones(directory)
+    taken = _take(_resource_path(directory, resource))
+    if isinstance(taken, Holder):
+        raise SetupError(f"another jet ({taken}) is online as '{resource}'")
+    try:
+        taken.note(command)
+        yield
+    finally:
+        taken.release(remove=True)
+
+
+def runs_here(directory: Path, resource: str) -> bool:
+    """Say whether a process with the same state, this one or another, is online as `resource` of the account."""
+    return _is_held(_resource_path(directory, resource))
+
+
+def _resource_path(directory: Path, resource: str) -> Path:
+    # A resource may hold any character, and it is the server that has the last word on it.
+    return directory / f"online-{hashlib.sha256(resource.encode()).hexdigest()[:16]}.lock"
+
+
+def _remove_old_ones(directory: Path) -> None:
+    """Remove what killed processes have left. A new file is left alone: its holder may be about to lock it."""
+    before = time.time() - _OLD_S
+    for path in directory.glob("online-*.lock"):
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < before and not _is_held(path):
+                path.unlink()
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _take(path: Path) -> _Held | Holder:

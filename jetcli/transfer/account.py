@@ -24,7 +24,7 @@ from jetcli.protocol.offer import is_request
 from jetcli.protocol.quirks import RECEIVING, SENDING, Quirks, quirks_of
 from jetcli.state.config import Account
 from jetcli.state.hashes import FileHashes
-from jetcli.state.locks import account_lock
+from jetcli.state.locks import account_lock, resource_lock, runs_here
 from jetcli.state.seen import ChunkedPeers, ScramSeen, SeenEnvelopes
 from jetcli.state.store import KeyValues, Store
 from jetcli.state.transfers import Transfers
@@ -129,6 +129,7 @@ class Online:
         #: Resolves to the reason when the connection is gone for good.
         self.lost: asyncio.Future[JetError] = asyncio.get_running_loop().create_future()
         self._store = store
+        self._directory = credentials.directory
         self._stack = AsyncExitStack()
         self._early: list[Negotiation] = []
         self._proxies: asyncio.Task[tuple[socks5.StreamHost, ...]] | None = None
@@ -171,17 +172,22 @@ class Online:
                 receives=receiving,
             )
 
+        resource = new_resource(random.SystemRandom())
+        # Before the login: whoever sees our presence must be able to tell that it is ours.
+        self._stack.enter_context(resource_lock(self._directory, resource, command=command))
         # Importing the ratchet takes as long as logging in, which is mostly waiting: they go side by side.
         loading = asyncio.get_running_loop().run_in_executor(self.pool, _ratchet)
         self.connection = await self._connected(
             lambda: Connection.open(
                 settings,
-                resource=new_resource(random.SystemRandom()),
+                resource=resource,
                 presence=Presence(show_xa=not receiving),
                 setup=setup,
             ),
             patient=not receiving,
         )
+        if (bound := self.jid.partition("/")[2]) != resource:  # the server has the last word
+            self._stack.enter_context(resource_lock(self._directory, bound, command=command))
         self.connection.on_failed.append(self._lost)
         self._stack.push_async_callback(self.connection.close)
         self._proxies = asyncio.create_task(self._find_proxies())
@@ -233,6 +239,11 @@ class Online:
     def device(self) -> Device:
         """Our OMEMO device."""
         return self.omemo.own_device
+
+    def runs_here(self, full_jid: str) -> bool:
+        """Say whether a full JID is a process of this machine, this one or another, and so has our OMEMO device."""
+        bare_jid, _, resource = full_jid.partition("/")
+        return full_jid == self.jid or (bare_jid == self.bare_jid and runs_here(self._directory, resource))
 
     def listen(self, on_offer: Callable[[Negotiation], None]) -> None:
         """Hand every new offer to `on_offer` from now on, first those that came before anyone listened."""

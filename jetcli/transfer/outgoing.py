@@ -73,14 +73,14 @@ Begin = Callable[[], Awaitable[Begun]]
 
 
 class Outgoing:
-    """One stream out of one source, to `peer` (full JID)."""
+    """One stream out of one source, to `peer` (full JID), which may change until the session has begun."""
 
     def __init__(self, online: Online, emit: Listener, peer: str, outbound: Outbound, mailbox: Mailbox) -> None:
         self._online = online
         self._emit = emit
         self._out = outbound
         self._name = shown(outbound.source.name)
-        self._peer = peer
+        self.peer = peer
         self._mailbox = mailbox
         self._negotiation: Negotiation | None = None
         self._position = self._offset = 0
@@ -96,7 +96,7 @@ class Outgoing:
         except JetError as error:
             return self._failed(error)
         except SessionEnded as ended:
-            failure = failure_of(ended.end, shown(self._peer), self._name, flowing=self._flowing)
+            failure = failure_of(ended.end, shown(self.peer), self._name, flowing=self._flowing)
             return self._failed(failure, ended.end)
         except BaseException:
             self._record_failure(kept=self._resumable)
@@ -185,7 +185,7 @@ class Outgoing:
 
     def _transcript(self, begun: Begun) -> bytes:
         session = begun.negotiation.session
-        initiator, responder = (self._online.jid, self._peer) if session.initiator else (self._peer, self._online.jid)
+        initiator, responder = (self._online.jid, self.peer) if session.initiator else (self.peer, self._online.jid)
         agreed = begun.agreed if begun.agreed != Range() else None
         transcript = Transcript.of(
             begun.offer, sid=session.sid, initiator=initiator, responder=responder, agreed=agreed

@@ -24,7 +24,8 @@ VERSION_S = 2.0
 class Peer:
     """One resource of the other side; `jid` is full.
 
-    `proposal` is the id of the session that it has agreed to already, None where it was not asked (XEP-0353).
+    `proposal` is the id of the session that it has agreed to already, None where it was not asked (XEP-0353). `others`
+    are resources of the same account that are as good: which of them has a device that is trusted, nobody can tell.
     """
 
     jid: str
@@ -32,6 +33,7 @@ class Peer:
     client: str
     abilities: Abilities
     proposal: str | None = None
+    others: tuple["Peer", ...] = ()
 
     @property
     def quality(self) -> tuple[bool, bool]:
@@ -63,24 +65,26 @@ async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
     """Return the resource of `to` (bare or full JID) that a file is best sent to.
 
     Raises UnavailableError where none is online within `wait_s`, or where we cannot see whether one is;
-    UnsupportedError where none can receive; UsageError for this very client.
+    UnsupportedError where none can receive; UsageError for this very client, and for another of this very machine.
     """
     if to == online.jid:
         raise UsageError("cannot send to this very client")
+    if online.runs_here(to):
+        raise UsageError(f"{shown(to)} runs on this very machine")
     bare_jid = to.partition("/")[0]
     if to == bare_jid and not online.discovery.shows_presence(bare_jid):
         peers = await _proposed(online, bare_jid, wait_s)
     else:
         peers = await _present(online, to, await _resources(online, to, wait_s))
     if not peers:
-        raise UnavailableError(f"{shown(to)} is not online", hint=f"jet send --wait 1h FILE {shown(bare_jid)}")
+        raise _nobody(online, to, hint=f"jet send --wait 1h FILE {shown(bare_jid)}")
     best = max(peers, key=lambda peer: peer.quality)
     if not best.abilities.receives:
         raise UnsupportedError(
             f"{shown(best.jid)} cannot receive encrypted transfers ({best.abilities.why_not})",
             hint=f"jet caps {shown(bare_jid)}",
         )
-    return best
+    return replace(best, others=tuple(peer for peer in peers if peer is not best and peer.quality == best.quality))
 
 
 async def resuming_peers(online: Online, bare_jid: str, *, before: str | None) -> list[Peer]:
@@ -92,7 +96,7 @@ async def resuming_peers(online: Online, bare_jid: str, *, before: str | None) -
     seen = await _resources(online, bare_jid, 0.0) if online.discovery.shows_presence(bare_jid) else ()
     peers = await _present(online, bare_jid, tuple(dict.fromkeys((*known, *seen))), awake=True)
     if not peers:
-        raise UnavailableError(f"{shown(bare_jid)} is not online")
+        raise _nobody(online, bare_jid)
     able = [peer for peer in peers if peer.abilities.resumes]
     if not able:
         clients = ", ".join(sorted({shown(peer.client) or "its client" for peer in peers}))
@@ -109,6 +113,13 @@ async def _proposed(online: Online, bare_jid: str, wait_s: float) -> list[Peer]:
         raise _unseen(bare_jid) from None
     peer = await _ask(online, bare_jid, full_jid, awake=True)
     return [] if peer is None else [replace(peer, proposal=sid)]
+
+
+def _nobody(online: Online, to: str, *, hint: str = "") -> UnavailableError:
+    own = to == online.bare_jid
+    return UnavailableError(
+        f"no other machine of {shown(to)} is online" if own else f"{shown(to)} is not online", hint=hint
+    )
 
 
 def _unseen(bare_jid: str) -> UnavailableError:
@@ -128,8 +139,13 @@ async def _resources(online: Online, to: str, wait_s: float) -> tuple[str, ...]:
     if not online.discovery.shows_presence(bare_jid):
         raise _unseen(bare_jid)
     online.emit(Phase(f"looking for {shown(bare_jid)}"))
-    await online.discovery.wait_for_presence(bare_jid, max(PRESENCE_S, wait_s))
-    return tuple(r.jid for r in online.discovery.resources(bare_jid) if r.jid != online.jid)
+    await online.discovery.wait_for_presence(bare_jid, max(PRESENCE_S, wait_s), but=online.runs_here)
+    return _elsewhere(online, bare_jid)
+
+
+def _elsewhere(online: Online, bare_jid: str) -> tuple[str, ...]:
+    """Return the resources of an account that are online now, but for those of this very machine."""
+    return tuple(r.jid for r in online.discovery.resources(bare_jid) if not online.runs_here(r.jid))
 
 
 async def _present(online: Online, to: str, resources: tuple[str, ...], *, awake: bool = False) -> list[Peer]:
@@ -140,8 +156,8 @@ async def _present(online: Online, to: str, resources: tuple[str, ...], *, awake
     while resources and not peers:
         asked.update(resources)
         peers = await _answering(online, bare_jid, resources, awake=awake)
-        seen = () if resource else online.discovery.resources(bare_jid)
-        resources = tuple(r.jid for r in seen if r.jid not in asked and r.jid != online.jid)
+        seen = () if resource else _elsewhere(online, bare_jid)
+        resources = tuple(jid for jid in seen if jid not in asked)
     return peers
 
 
@@ -176,7 +192,7 @@ async def capabilities(online: Online, jid: str) -> list[DeviceRow]:
 async def _all_peers(online: Online, bare_jid: str, jid: str) -> list[Peer]:
     peers = await _answering(online, bare_jid, await _resources(online, jid, 0.0))
     if not peers:
-        raise UnavailableError(f"{shown(jid)} is not online")
+        raise _nobody(online, jid)
     return peers
 
 

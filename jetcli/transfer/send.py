@@ -69,7 +69,8 @@ async def send_files(
         for number, path in enumerate(paths, 1):
             member = replace(batch, index=number) if batch else None
             try:
-                results.append(await _send_one(online, peer, path, options, emit, batch=member))
+                result, peer = await _send_one(online, peer, path, options, emit, batch=member)
+                results.append(result)
             except LocalFileError as error:
                 results.append(FileFailed(None, "send", path.name, error))
                 emit(results[-1])
@@ -78,12 +79,15 @@ async def send_files(
 
 async def _send_one(
     online: Online, peer: Peer, path: Path, options: SendOptions, emit: Listener, *, batch: Batch | None
-) -> FileDone | FileFailed:
-    """Send what `path` names; raises LocalFileError where it cannot be opened any more."""
+) -> tuple[FileDone | FileFailed, Peer]:
+    """Send what `path` names, and return who took it too; raises LocalFileError where it cannot be opened any more."""
     streams = peer.abilities.chunked
     async with origins.opened(path, options, streams=streams, peer=peer.jid, emit=emit) as origin:
         earlier = await _continue_earlier(online, peer, origin, emit) if isinstance(origin, Source) else None
-        return earlier or await _Sending(online, peer, origin, options, emit, batch=batch).run()
+        if earlier is not None:
+            return earlier, peer
+        sending = _Sending(online, peer, origin, options, emit, batch=batch)
+        return await sending.run(), sending.peer
 
 
 async def _continue_earlier(online: Online, peer: Peer, source: Source, emit: Listener) -> FileDone | FileFailed | None:
@@ -133,7 +137,7 @@ def weakest(devices: Iterable[Device]) -> Trust:
 
 
 class _Sending:
-    """One file on its way to one peer, by our own offer."""
+    """One file on its way to one peer, by our own offer; `peer` is the one that could open it in the end."""
 
     def __init__(
         self,
@@ -146,7 +150,7 @@ class _Sending:
         batch: Batch | None,
     ) -> None:
         self._online = online
-        self._peer = peer
+        self.peer = peer
         self._source = source
         self._emit = emit
         self._batch = batch
@@ -179,15 +183,24 @@ class _Sending:
 
     async def _persist(self, mailbox: Mailbox) -> Outcome:
         """Send, and go on by our own offer or the peer's request where the line breaks."""
-        outgoing = Outgoing(self._online, self._emit, self._peer.jid, self._out, mailbox)
+        outgoing = Outgoing(self._online, self._emit, self.peer.jid, self._out, mailbox)
         rest = Delivery(self._online, self._emit, self._out.id, mailbox)
-        rest.eager, rest.before = True, self._peer.jid
+        rest.eager = True
+
+        async def begin() -> Begun:
+            try:
+                begun = await self._begin()
+            finally:
+                outgoing.peer = rest.before = self.peer.jid
+            outgoing.journal = self._begin_journal(begun)
+            self._emit(Accepted(self._out.id, "send"))
+            return begun
 
         def tell(attempt: int, pause_s: float, error: JetError) -> None:
             self._emit(Waiting(self._out.id, "send", error, attempt, pause_s))
 
         return await persist(
-            outgoing.run(lambda: self._begin(outgoing)),
+            outgoing.run(begin),
             mailbox=mailbox,
             answer=rest.answer,
             again=rest.offer,
@@ -195,26 +208,35 @@ class _Sending:
             tell=tell,
         )
 
-    async def _begin(self, outgoing: Outgoing) -> Begun:
-        """Offer the file until it is accepted: once, or once more where the peer has just mended its OMEMO session."""
+    async def _begin(self) -> Begun:
+        """Offer the file until it is accepted; raises UnsupportedError for more than the cipher takes."""
         if not self._out.between_jets and (self._source.size or 0) > GCM_LIMIT:
-            name, peer = shown(self._source.name), shown(self._peer.jid)
+            name, peer = shown(self._source.name), shown(self.peer.jid)
             raise UnsupportedError(f"'{name}' is too large for {peer}: its cipher takes 64 GiB at most")
-        try:
-            begun = await self._offered()
-        except SessionEnded as ended:
-            if not (self._out.between_jets and ended.end.by_peer and ended.end.reason.condition == "security-error"):
-                raise
-            self._emit(Detail("the encryption session was replaced; offering once more", self._out.id))
-            begun = await self._offered()
-        outgoing.journal = self._begin_journal(begun)
-        self._emit(Accepted(self._out.id, "send"))
-        return begun
+        return await self._opened_somewhere()
+
+    async def _opened_somewhere(self) -> Begun:
+        """Offer the file to a jet that can open the envelope.
+
+        One that could not has mended its OMEMO session meanwhile, or its device is not one of those that are trusted:
+        it is offered once more, then to the other jets of the account.
+        """
+        others = self.peer.others if self._out.between_jets else ()
+        for peer in (self.peer, *others):
+            try:
+                return await self._offered()
+            except SessionEnded as ended:
+                unopened = ended.end.by_peer and ended.end.reason.condition == "security-error"
+                if not (self._out.between_jets and unopened):
+                    raise
+            self._emit(Detail(f"{shown(self.peer.jid)} could not open the envelope", self._out.id))
+            self.peer = peer
+        return await self._offered()
 
     async def _offered(self) -> Begun:
         """Seal a fresh secret, offer the file and wait until it is accepted."""
-        terms = self._online.terms(self._peer.jid, self._peer.abilities.quirks.client)
-        negotiation = self._online.jingle.negotiate(self._peer.jid, terms, self._peer.proposal)
+        terms = self._online.terms(self.peer.jid, self.peer.abilities.quirks.client)
+        negotiation = self._online.jingle.negotiate(self.peer.jid, terms, self.peer.proposal)
         self._negotiations.append(negotiation)
         secret = TransportSecret(secrets.token_bytes(self._out.cipher.key_size), secrets.token_bytes(IV_SIZE))
         content = await self._offer(negotiation, secret)
@@ -222,7 +244,7 @@ class _Sending:
         self._tell_offer()
         try:
             accepted = await negotiation.accepted
-            check_acceptance(content, accepted, self._peer.bare_jid)
+            check_acceptance(content, accepted, self.peer.bare_jid)
             said = accepted.description.range if accepted.description else None
             agreed = rest_of(said, self._source.size) if self._source.size is not None else Range()
         except (TrustError, RemoteProtocolError) as error:
@@ -231,19 +253,19 @@ class _Sending:
         return Begun(negotiation, content, secret, agreed)
 
     async def _offer(self, negotiation: Negotiation, secret: TransportSecret) -> Content:
-        blank = self._peer.abilities.quirks.blank_payload
-        sealing = self._online.omemo.seal(secret, self._peer.bare_jid, blank_payload=blank)
+        blank = self.peer.abilities.quirks.blank_payload
+        sealing = self._online.omemo.seal(secret, self.peer.bare_jid, blank_payload=blank)
         (envelope, devices), transport = await asyncio.gather(
-            sealing, offered_transport(self._online, self._peer, negotiation)
+            sealing, offered_transport(self._online, self.peer, negotiation)
         )
         self._devices = devices
         self._emit(
             PeerFound(
-                self._peer.jid,
-                self._peer.client,
+                self.peer.jid,
+                self.peer.client,
                 weakest(devices),
                 self._out.between_jets,
-                self._peer.abilities.resumes,
+                self.peer.abilities.resumes,
             )
         )
         name = f"ft-{secrets.token_hex(4)}"
@@ -264,13 +286,13 @@ class _Sending:
     def _tell_offer(self) -> None:
         source, out = self._source, self._out
         kind, goes_on = _media_type(source.name), out.between_jets and source.resumable
-        self._emit(Offered(out.id, "send", self._peer.jid, source.name, source.size, kind, goes_on))
-        quirks = self._peer.abilities.quirks
+        self._emit(Offered(out.id, "send", self.peer.jid, source.name, source.size, kind, goes_on))
+        quirks = self.peer.abilities.quirks
         if quirks.asks_from is not None and (source.size or 0) >= quirks.asks_from:
             self._emit(
                 Warned(f"{quirks.client} asks its user about a file of this size; somebody has to click", out.id)
             )
-        self._emit(Phase(f"waiting for {shown(self._peer.jid)} to accept", out.id))
+        self._emit(Phase(f"waiting for {shown(self.peer.jid)} to accept", out.id))
 
     def _begin_journal(self, begun: Begun) -> Journal:
         if not isinstance(self._source, Source):
@@ -280,7 +302,7 @@ class _Sending:
             self._out.id,
             direction="send",
             sid=begun.negotiation.session.sid,
-            peer=self._peer.bare_jid,
+            peer=self.peer.bare_jid,
             file=self._description(),
             path=self._source.path,
             chunked=self._out.between_jets,

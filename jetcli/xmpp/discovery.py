@@ -6,7 +6,7 @@ transfer is not known here.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -76,21 +76,24 @@ class Discovery:
         ]
         return sorted(found, key=lambda resource: (-resource.priority, resource.jid))
 
-    async def wait_for_presence(self, bare: str, timeout_s: float) -> bool:
-        """Tell whether a client of `bare` is online, or comes online within `timeout_s`."""
+    async def wait_for_presence(
+        self, bare: str, timeout_s: float, *, but: Callable[[str], bool] = lambda _full_jid: False
+    ) -> bool:
+        """Tell whether a client of `bare` is online, or comes online in time; `but` says which do not count."""
         address = parsed_jid(bare).bare()
         came = asyncio.Event()
 
         def available(jid: aioxmpp.JID, _stanza: object) -> None:
-            if jid.bare() == address:
+            if jid.bare() == address and not but(str(jid)):
                 came.set()
 
         token = self._presence.on_available.connect(available)
         try:
-            if not self.resources(bare):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(came.wait(), timeout_s)
-            return bool(self.resources(bare))
+            if not all(but(resource.jid) for resource in self.resources(bare)):
+                return True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(came.wait(), timeout_s)
+            return came.is_set()
         finally:
             self._presence.on_available.disconnect(token)
 

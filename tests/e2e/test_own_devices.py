@@ -8,11 +8,11 @@ pytestmark = pytest.mark.matrix
 
 
 @pytest.fixture
-def laptop_of(tmp_path):
+def machine_of(tmp_path):
     """Make another machine of a home's account: another state, and so another OMEMO device."""
 
-    def make(home):
-        place = tmp_path / "laptop"
+    def make(home, name="laptop"):
+        place = tmp_path / name
         (place / "home").mkdir(parents=True, mode=0o700)
         (place / "files").mkdir()
         laptop = replace(home, path=place / "home", files=place / "files")
@@ -23,17 +23,26 @@ def laptop_of(tmp_path):
     return make
 
 
-def test_ones_own_other_machine_has_to_be_trusted_first(home, laptop_of, receiver, jet):
+@pytest.fixture
+def trust_each_other(jet):
+    """Let the user of two machines tell each of them the other's key."""
+
+    def trust(*machines):
+        for one, other in (machines, machines[::-1]):
+            shown = jet(other, "trust", "--json").event("device")["fingerprint"]
+            assert jet(one, "trust", one.jid, "--add", shown).finished().code == 0
+
+    return trust
+
+
+def test_ones_own_other_machine_has_to_be_trusted_first(home, machine_of, receiver, jet, trust_each_other):
     desk = home("romeo")
-    laptop = laptop_of(desk)
+    laptop = machine_of(desk)
     receiving = receiver(laptop)
     refused = jet(desk, "send", desk.file("a", 10), desk.jid).finished()
     assert refused.code == 8, refused
     assert f"jet trust {desk.jid} --verify" in refused.hint
-    for one, other in ((desk, laptop), (laptop, desk)):
-        shown = jet(other, "trust").finished().stdout
-        digits = [word for word in shown.split() if len(word) == 8 and set(word) <= set("0123456789abcdef")][:8]
-        assert jet(one, "trust", one.jid, "--add", "".join(digits)).finished().code == 0, shown
+    trust_each_other(desk, laptop)
     sending = jet(desk, "send", desk.file("b", 10), desk.jid).finished()
     assert sending.code == 0, sending
     assert laptop.saved == {"b": desk.saved["b"]}
@@ -44,7 +53,43 @@ def test_a_receiver_of_this_very_machine_is_no_place_to_send_to(home, receiver, 
     romeo = home("romeo")
     receiving = receiver(romeo, "--forever")
     refused = jet(romeo, "send", romeo.file("a", 10), romeo.jid).finished()
-    assert refused.code == 7, refused
-    assert refused.error == f"{romeo.jid} has published no other OMEMO device than this machine's"
+    assert refused.code == 6, refused
+    assert refused.error == f"no other machine of {romeo.jid} is online"
     assert receiving.code is None
     assert list(romeo.saved) == ["a"]
+
+
+def test_receivers_of_this_very_machine_are_passed_over_for_another_one(
+    home, machine_of, receiver, jet, trust_each_other
+):
+    desk = home("romeo")
+    laptop = machine_of(desk)
+    here = [receiver(desk, "--forever") for _ in range(3)]
+    receiver(laptop, "--forever")
+    trust_each_other(desk, laptop)
+    sending = jet(desk, "send", desk.file("a", 10), desk.jid).finished()
+    assert sending.code == 0, sending
+    assert laptop.saved == {"a": desk.saved["a"]}
+    assert not any("jet: error" in process.stderr or "declined" in process.stderr for process in here), here
+
+
+def test_a_full_address_of_this_very_machine_is_no_place_to_send_to(home, receiver, jet):
+    romeo = home("romeo")
+    receiving = receiver(romeo, "--forever")
+    refused = jet(romeo, "send", romeo.file("a", 10), receiving.ready()).finished()
+    assert (refused.code, refused.error) == (2, f"{receiving.ready()} runs on this very machine"), refused
+
+
+def test_a_machine_that_is_not_trusted_does_not_stand_before_one_that_is(
+    home, machine_of, receiver, jet, trust_each_other
+):
+    desk = home("romeo")
+    laptop, phones = machine_of(desk), [machine_of(desk, f"phone {number}") for number in range(2)]
+    for machine in (laptop, *phones):
+        receiver(machine, "--forever")
+    assert jet(desk, *desk.login, env={"JET_PASSWORD": desk.password}).finished().code == 0
+    trust_each_other(desk, laptop)
+    sending = jet(desk, "send", desk.file("a", 10), desk.file("b", 10), desk.jid).finished()
+    assert sending.code == 0, sending
+    assert laptop.saved == desk.saved
+    assert not any(phone.saved for phone in phones)

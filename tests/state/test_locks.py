@@ -11,17 +11,20 @@ from pathlib import Path
 import pytest
 
 from jetcli.errors import SetupError
-from jetcli.state.locks import account_lock, transfer_lock
+from jetcli.state.locks import account_lock, resource_lock, runs_here, transfer_lock
 
 HOLDER = textwrap.dedent(
     """
     import asyncio, sys
     from pathlib import Path
-    from jetcli.state.locks import account_lock, transfer_lock
+    from jetcli.state.locks import account_lock, resource_lock, transfer_lock
 
     async def hold():
         async with account_lock(Path(sys.argv[1]), "omemo", command="jet receive"):
-            with transfer_lock(Path(sys.argv[1]), "k3v9", command="jet receive"):
+            with (
+                transfer_lock(Path(sys.argv[1]), "k3v9", command="jet receive"),
+                resource_lock(Path(sys.argv[1]), "jet.x9/\N{SNOWMAN}", command="jet receive"),
+            ):
                 print("held", flush=True)
                 sys.stdin.read()
 
@@ -198,3 +201,31 @@ def test_a_lock_on_a_removed_file_is_no_lock(tmp_path: Path, monkeypatch: pytest
         assert path.exists()
         with pytest.raises(SetupError), transfer_lock(tmp_path, "k3v9", command="jet"):
             pass
+
+
+def test_a_process_that_is_online_is_known_to_the_others_until_it_ends(tmp_path: Path) -> None:
+    with other_process(tmp_path):
+        assert runs_here(tmp_path, "jet.x9/\N{SNOWMAN}")
+        assert not runs_here(tmp_path, "jet.x9")
+    assert not runs_here(tmp_path, "jet.x9/\N{SNOWMAN}")
+
+
+def test_what_a_killed_process_left_is_taken_away_later(tmp_path: Path) -> None:
+    with other_process(tmp_path), resource_lock(tmp_path, "mine", command="jet send"):
+        pass
+    left = list(tmp_path.glob("online-*"))
+    assert len(left) == 1
+    with resource_lock(tmp_path, "mine", command="jet send"):
+        assert left[0].exists()
+        os.utime(left[0], (0, 0))
+    with resource_lock(tmp_path, "mine", command="jet send"):
+        assert not left[0].exists()
+
+
+def test_what_is_old_and_held_stays(tmp_path: Path) -> None:
+    with other_process(tmp_path):
+        for path in tmp_path.glob("online-*"):
+            os.utime(path, (0, 0))
+        with resource_lock(tmp_path, "mine", command="jet send"):
+            assert runs_here(tmp_path, "jet.x9/\N{SNOWMAN}")
+            assert runs_here(tmp_path, "mine")

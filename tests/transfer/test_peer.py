@@ -26,6 +26,8 @@ class World:
     jid: str = ME
     told: list[object] = field(default_factory=list)
     proposed_to: str | None = None
+    here: frozenset[str] = frozenset()
+    bare_jid: str = "me@north.test"
 
     def __post_init__(self) -> None:
         self.emit = self.told.append
@@ -40,7 +42,10 @@ class World:
     def shows_presence(self, _jid: str) -> bool:
         return self.contact
 
-    async def wait_for_presence(self, _jid: str, _timeout_s: float) -> None:
+    def runs_here(self, jid: str) -> bool:
+        return jid == self.jid or jid in self.here
+
+    async def wait_for_presence(self, _jid: str, _timeout_s: float, *, but) -> None:
         """They are here, or are not."""
 
     def resources(self, jid: str):
@@ -119,6 +124,20 @@ async def test_this_very_client_is_a_usage_error():
 async def test_our_other_resources_are_peers_and_this_one_is_not():
     world = World({"jet.1": JET, "jet.2": JET})
     assert (await find_peer(world, "me@north.test")).jid == "me@north.test/jet.2"
+
+
+async def test_a_receiver_of_this_machine_is_no_peer_of_its_sender():
+    world = World({"jet.1": JET, "jet.2": JET, "jet.3": JET}, here=frozenset({"me@north.test/jet.2"}))
+    assert (await find_peer(world, "me@north.test")).jid == "me@north.test/jet.3"
+    with pytest.raises(UsageError, match="very machine"):
+        await find_peer(world, "me@north.test/jet.2")
+    with pytest.raises(UnavailableError, match=r"no other machine of me@north\.test is online"):
+        await find_peer(World({"jet.1": JET}), "me@north.test")
+
+
+async def test_the_best_resource_names_those_that_are_as_good():
+    peer = await find_peer(World({"chat": OTHER, "a": JET, "b": JET, "c": JET}), BOB)
+    assert [peer.jid, *(other.jid for other in peer.others)] == [f"{BOB}/{name}" for name in "abc"]
 
 
 async def test_a_table_names_the_best_device_first_and_why_others_would_not_do():
