@@ -4,11 +4,13 @@ Unpacking trusts nothing: tarfile's data filter refuses what would leave the dir
 the sizes are counted. Nothing is unpacked over what is there already.
 """
 
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -120,9 +122,9 @@ def unpack(archive: Path, *, most: int | None = None) -> Path:
     try:
         with tarfile.open(archive, "r:*") as tar:
             _extract(tar, target, most)
-    except (tarfile.TarError, ValueError, EOFError) as error:
+    except (tarfile.TarError, ValueError, EOFError, zlib.error, lzma.LZMAError) as error:
         shutil.rmtree(target, ignore_errors=True)
-        raise _refused(archive, str(error)) from error
+        raise _refused(archive, _cause(error)) from error
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise LocalFileError(f"cannot unpack '{shown(archive.name)}': {reason(error)}") from error
@@ -134,9 +136,21 @@ def unpack(archive: Path, *, most: int | None = None) -> Path:
 
 
 def _refused(archive: Path, cause: str) -> RemoteProtocolError:
-    return RemoteProtocolError(
-        f"'{shown(archive.name)}' was not unpacked: {shown(cause)}", condition="failed-application"
-    )
+    return RemoteProtocolError(f"'{shown(archive.name)}' was not unpacked: {cause}", condition="decline")
+
+
+def _cause(error: Exception) -> str:
+    """Say what is wrong with an archive, to both sides: without the paths of this machine, which tarfile names."""
+    match error:
+        case tarfile.FilterError():
+            outside = "would lie" if isinstance(error, tarfile.OutsideDestinationError) else "would lead"
+            absolute = isinstance(error, tarfile.AbsolutePathError)
+            what = "has an absolute name" if absolute else f"{outside} outside of the new directory"
+            return f"'{shown(error.tarinfo.name)}' {what}"
+        case tarfile.ExtractError():
+            return shown(str(error))
+        case _:
+            return "it is damaged, or no archive"
 
 
 def _extract(tar: tarfile.TarFile, target: Path, most: int | None) -> None:
@@ -148,7 +162,7 @@ def _extract(tar: tarfile.TarFile, target: Path, most: int | None) -> None:
         if member.name.startswith("/"):
             raise tarfile.AbsolutePathError(member)
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-            raise tarfile.ExtractError(f"{member.name} is neither a file, a directory nor a link")
+            raise tarfile.ExtractError(f"'{member.name}' is neither a file, a directory nor a link")
         tar.extract(member, target, set_attrs=not member.issym(), filter=_unprivileged)
 
 

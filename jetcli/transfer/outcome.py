@@ -31,6 +31,7 @@ _LAST_WORD_S = 1.0
 #: Jingle conditions (XEP-0166 section 7.4) that a RemoteProtocolError may ask for by name.
 _JINGLE_CONDITIONS = frozenset(
     {
+        "decline",
         "failed-application",
         "failed-transport",
         "general-error",

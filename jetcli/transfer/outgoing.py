@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from jetcli.errors import InterruptedTransferError, JetError, LocalFileError, NotResumableError
+from jetcli.errors import DeclinedError, InterruptedTransferError, JetError, LocalFileError, NotResumableError
 from jetcli.files.source import Origin, Source
 from jetcli.protocol.checksum import checksum
 from jetcli.protocol.effects import Ended
@@ -227,7 +227,7 @@ class Outgoing:
     def _failed(self, error: JetError, end: Ended | None = None) -> Broken:
         if self._negotiation:
             self._negotiation.end_for(reason_for(error))
-        kept = self._resumable and not isinstance(error, NotResumableError | LocalFileError)
+        kept = self._resumable and not isinstance(error, DeclinedError | NotResumableError | LocalFileError)
         self._record_failure(kept=kept)
         moved = self._position > self._offset
         return Broken(error, kept=kept, transient=kept and is_transient(error, end), moved=moved)

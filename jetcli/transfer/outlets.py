@@ -17,6 +17,7 @@ class _ArchiveSink(Sink):
     def publish(self, mtime: float | None = None) -> Path:
         """Give the archive its name, then unpack it and remove it; return the directory."""
         saved = super().publish(mtime)
+        self.resumable = False  # nothing is missing any more, whatever becomes of the archive
         return unpack(saved, most=free_bytes(saved.parent))
 
 

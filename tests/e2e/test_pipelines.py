@@ -161,9 +161,12 @@ def test_a_hostile_archive_is_not_unpacked(pair, receiver, jet):
         member.size = 4
         tar.addfile(member, io.BytesIO(b"evil"))
     receiving = receiver(juliet, "--extract")
-    jet(romeo, "send", romeo.file("gift.tar", packed.getvalue()), juliet.jid).finished()
-    assert receiving.finished().code == 15, receiving
-    assert "was not unpacked" in receiving.error
+    sending = jet(romeo, "send", romeo.file("gift.tar", packed.getvalue()), juliet.jid).finished()
+    assert (sending.code, receiving.finished().code) == (9, 15), (sending, receiving)
+    assert receiving.error == "'gift.tar' was not unpacked: '../escaped' would lie outside of the new directory"
+    assert sending.error == f"{receiving.ready()} declined 'gift.tar': {receiving.error}"
+    assert (sending.hint, receiving.hint) == ("", "")
+    assert not [line for home in pair for line in jet(home, "resume", "--list").finished().stdout.splitlines()]
     assert [path.name for path in juliet.files.iterdir()] == ["gift.tar"]
     assert not (juliet.files.parent / "escaped").exists()
 

@@ -91,10 +91,12 @@ def test_a_source_that_is_closed_early_leaves_no_thread(tmp_path):
     ],
     ids=["up", "absolute", "link to the root", "link outside", "hard link", "device", "fifo"],
 )
-def test_a_hostile_archive_leaves_nothing_behind(archive, evil):
+def test_a_hostile_archive_leaves_nothing_behind(archive, evil, tmp_path):
     path = archive(member("harmless", b"x"), evil)
-    with pytest.raises(RemoteProtocolError, match="was not unpacked"):
+    with pytest.raises(RemoteProtocolError, match="was not unpacked") as refusal:
         unpack(path)
+    assert f"'{evil[0].name}' " in refusal.value.message
+    assert str(tmp_path) not in refusal.value.message, "the sender is told the same"
     assert [each.name for each in path.parent.iterdir()] == ["gift.tar"]
     assert [each.name for each in path.parent.parent.iterdir()] == ["in"]
 

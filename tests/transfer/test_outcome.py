@@ -35,6 +35,7 @@ def heard(error, *, flowing: bool):
         (NetworkError("cut"), NetworkError, InterruptedTransferError),
         (InterruptedTransferError("cut"), NetworkError, InterruptedTransferError),
         (RemoteProtocolError("too much", condition="media-error"), DeclinedError, InterruptedTransferError),
+        (RemoteProtocolError("no archive", condition="decline"), DeclinedError, DeclinedError),
         (RemoteProtocolError("odd", condition="item-not-found"), UnsupportedError, InterruptedTransferError),
     ],
 )
