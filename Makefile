@@ -30,7 +30,7 @@ interop: set-up  ## send to and receive from Dino and Libervia; PEERS names the 
 	@.ci/peers
 	@mkdir -p build
 	@rm -f build/interop.json
-	@JET_INTEROP_REPORT=build/interop.json $(PYTEST) --numprocesses=3 --dist=loadfile -m interop tests/interop; \
+	@JET_INTEROP_REPORT=build/interop.json $(PYTEST) --numprocesses=4 --dist=loadfile -m interop tests/interop; \
 	code=$$?; [ ! -f build/interop.json ] || $(BIN)/python tests/interop/page.py build/interop.json INTEROP.md; exit $$code
 
 bench: set-up  ## measure speed and memory, into BENCHMARKS.md: make bench TABLES="data memory" ROUNDS=5

@@ -181,9 +181,9 @@ class Peers:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
 
-    def libervia_sends(self, file: Path, to: str, *, profile: str = LIBERVIA[0]) -> str:
-        """Let Libervia send a file, to its end."""
-        return self.script("libervia-send.sh", profile, to, file, LI_TIMEOUT="40")
+    def libervia_sends(self, file: Path, to: str, *, limit_s: int = 40) -> str:
+        """Let romeo's Libervia send a file, to its end; it gives up after a while."""
+        return self.script("libervia-send.sh", LIBERVIA[0], to, file, LI_TIMEOUT=str(limit_s))
 
 
 def _said(text: str) -> str:
@@ -215,6 +215,11 @@ class Ended:
     stdout: str
     stderr: str
     seconds: float
+
+    def __post_init__(self) -> None:
+        # What a library reports about what was only unusual: wrong caps hashes, late answers.
+        noise = re.search(r"Traceback|never retrieved|already done", self.stderr)
+        assert noise is None, self.stderr
 
     def __repr__(self) -> str:
         return f"exit code {self.code} after {self.seconds:.1f} s: {' / '.join(self.stderr.splitlines()[-3:])}"

@@ -20,7 +20,7 @@ OUT = Path("build/interop")
 #: A pass that takes longer than this hangs.
 LIMIT_S = 900
 PACKAGES = {"Dino": "dino-im", "Libervia": "libervia-backend", "Prosody": "prosody"}
-COMMAND = ("-m", "pytest", "-q", "-m", "interop", "--numprocesses=3", "--dist=loadfile", "tests/interop")
+COMMAND = ("-m", "pytest", "-q", "-m", "interop", "--numprocesses=4", "--dist=loadfile", "tests/interop")
 
 
 @dataclass(frozen=True)

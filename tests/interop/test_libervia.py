@@ -128,8 +128,8 @@ def test_a_proposal_of_libervia_that_jet_may_not_take_is_rejected(peers, user, c
     dave = user("dave")
     receiver = dave.receives(dave.files / "in", "--from", "mercutio@lab.test")
     file = dave.file("unwanted.bin", 9)
-    with pytest.raises(AssertionError):
-        peers.libervia_sends(file, dave.jid)
+    with pytest.raises(AssertionError):  # it waits on
+        peers.libervia_sends(file, dave.jid, limit_s=20)
     receiver.process.terminate()
     receiver.ended()
     stanzas = peers.stanzas(receiver.began)
