@@ -144,13 +144,16 @@ def libervia(peers) -> Iterator[tuple[str, str]]:
         peers.script("stop-libervia.sh")
 
 
-_FAILED = pytest.StashKey[bool]()
+_FAILURE = pytest.StashKey[str]()
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    item.stash[_FAILED] = report.failed or (call.when != "setup" and item.stash.get(_FAILED, False))
+    if call.when == "setup":
+        item.stash[_FAILURE] = ""
+    if report.failed:
+        item.stash[_FAILURE] += report.longreprtext
 
 
 @pytest.fixture(autouse=True)
@@ -162,9 +165,10 @@ def _artefact(request) -> Iterator[None]:
     lab = request.getfixturevalue("peers")
     began = time.time()
     yield
-    if request.node.stash.get(_FAILED, False):
+    if failure := request.node.stash.get(_FAILURE, ""):
         keep_in = Path("build/interop") / re.sub(r"[^\w.-]+", "_", request.node.name)
         keep_in.mkdir(parents=True, exist_ok=True)
+        (keep_in / "failure.txt").write_text(failure)
         (keep_in / "stanzas.xml").write_text("\n".join(lab.stanzas(began)))
         for log in (lab.run / "libervia.log", *lab.directory.glob("dino/*/dino.log")):
             if log.exists():

@@ -32,12 +32,14 @@ class Pass:
     works: int
     failed: int
     slowest: float
+    load: float
     green: bool
 
     @property
     def row(self) -> str:
         result = "passed" if self.green else "FAILED"
-        return f"{self.began} | {self.seconds:.0f} | {self.works} | {self.failed} | {self.slowest:.1f} | {result} |"
+        numbers = f"{self.seconds:.0f} | {self.works} | {self.failed} | {self.slowest:.1f} | {self.load:.1f}"
+        return f"{self.began} | {numbers} | {result} |"
 
 
 def version_of(package: str) -> str:
@@ -80,7 +82,9 @@ def one_pass(number: int) -> Pass:
     ours = [cell for cell in cells if "jet" in {cell["from"], cell["to"]}]
     works = sum(cell["result"] == "works" for cell in ours)
     slowest = max((cell["seconds"] for cell in ours if cell["seconds"] is not None), default=0.0)
-    return Pass(began, seconds, works, len(ours) - works, slowest, code == 0 and 0 < works == len(ours))
+    return Pass(
+        began, seconds, works, len(ours) - works, slowest, os.getloadavg()[1], code == 0 and 0 < works == len(ours)
+    )
 
 
 def page(passes: list[Pass], wanted: int, commit: str) -> str:
@@ -94,10 +98,12 @@ def page(passes: list[Pass], wanted: int, commit: str) -> str:
         "the whole matrix of [INTEROP.md](../INTEROP.md), tries nothing twice, and passes when each cell of jet works.",
         "",
         f"{green} passes in a row of {wanted} wanted.{ended}",
-        f"Commit {commit}; {versions()}; {os.cpu_count()} cores.",
         "",
-        "| pass | began (UTC) | seconds | cells that work | cells that fail | slowest transfer, s | result |",
-        "|---|---|---|---|---|---|---|",
+        f"Commit {commit}; {versions()}; {os.cpu_count()} cores.",
+        "The load is that of the machine at the end of a pass, over five minutes.",
+        "",
+        "| pass | began (UTC) | seconds | cells that work | cells that fail | slowest transfer, s | load | result |",
+        "|---|---|---|---|---|---|---|---|",
         *(f"| {number} | {each.row}" for number, each in enumerate(passes, 1)),
     ]
     return "\n".join(lines) + "\n"
