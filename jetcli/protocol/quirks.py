@@ -74,7 +74,12 @@ _KNOWN = (
     ),
     Quirks("Conversations", node="http://conversations.im"),
     # Sends key and IV as the text of an OMEMO message, which is not XEP-0396.
-    Quirks("aTalk", compatible=False, note="its encrypted transfers do not follow XEP-0396"),
+    Quirks(
+        "aTalk",
+        node="https://android.atalk.org",
+        compatible=False,
+        note="its encrypted transfers do not follow XEP-0396",
+    ),
 )
 
 
@@ -114,7 +119,7 @@ DEVIATIONS = (
     Deviation("Conversations", "writes `mediaType`", _EVERYONE),
     Deviation("Conversations", "hashes ciphertext and tag", _EVERYONE),
     Deviation(
-        "Conversations", "in-band numbers do not start again, and no `<close/>`", "counts bytes; numbers modulo 2^16"
+        "Conversations", "in-band numbers do not start again, and no `<close/>`", "counts bytes; taken from everyone"
     ),
     Deviation("Conversations", "dials one address after the other, 3 s each", "30 s for all of them"),
     Deviation("Conversations", "never closes a socket first", "counts bytes"),
@@ -160,10 +165,10 @@ class Abilities:
     @property
     def why_not(self) -> str:
         """Why nothing can be sent to it, or an empty text."""
-        if self.missing:
-            return f"missing {', '.join(self.missing)}"
         if not self.quirks.compatible:
             return self.quirks.note
+        if self.missing:
+            return f"missing {', '.join(self.missing)}"
         if not (self.socks5 or self.inband):
             return "no transport that jet speaks"
         return ""

@@ -69,6 +69,9 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
     """
     peer = negotiation.session.peer
     bare_jid = peer.partition("/")[0]
+    quirks = online.quirks(peer)
+    if not quirks.compatible:
+        raise TrustError(f"{shown(bare_jid)} offered a file with {quirks.client}: {quirks.note}; refused")
     offer = judge(negotiation.session.offer, bare_jid)
     directory, name = _place(options, offer)
     _judge_size(options, directory, offer.size, shown(offer.file.name or ""), offer.cipher)
