@@ -59,8 +59,9 @@ def test_dino_is_not_sent_to_in_band():
     assert not abilities(COMPLETE - {NS_SOCKS5_TRANSPORT}, "Dino").receives
 
 
-def test_a_client_whose_encryption_is_another_says_why():
-    assert abilities(COMPLETE, "aTalk").why_not == "its encrypted transfers do not follow XEP-0396"
+@pytest.mark.parametrize("features", [COMPLETE, COMPLETE - {NS_JET_OMEMO}], ids=["all features", "no jet-omemo"])
+def test_a_client_whose_encryption_is_another_says_why(features):
+    assert abilities(features, "aTalk").why_not == "its encrypted transfers do not follow XEP-0396"
 
 
 def test_a_receiving_jet_can_be_sent_to_and_a_sending_one_cannot():
@@ -80,6 +81,7 @@ def test_resumption_is_seen_where_it_is_advertised():
         ("https://dino.im", "Dino"),
         ("https://salut-a-toi.org", "Libervia"),
         ("http://conversations.im", "Conversations"),
+        ("https://android.atalk.org", "aTalk"),
     ],
 )
 def test_a_client_is_known_by_its_presence_alone(node, client):
