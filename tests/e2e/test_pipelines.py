@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ TEXT = "".join(f"{number} bottles of beer\n" for number in range(40_000))
 def shell(home, line: str) -> subprocess.Popen:
     """Run a line of bash in a home, with `jet` as a command."""
     environment = {"HOME": str(home.path), "JET_HOME": str(home.path), "PATH": os.environ["PATH"], "TERM": "dumb"}
+    environment |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     line = f'jet() {{ {shlex.quote(sys.executable)} -m jetcli "$@"; }}; {line}'
     return subprocess.Popen(
         ["bash", "-c", line], cwd=home.files, env=environment,
@@ -100,6 +102,31 @@ def test_a_signal_ends_a_sender_that_waits_for_its_standard_input(pair, receiver
     assert sender.wait(5) == 130, sender.communicate()
     assert receiving.finished().code == 10, receiving
     assert juliet.saved == {}
+
+
+#: Runs a command, and says at its end how much memory it held at most.
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.call([sys.executable, "-m", "jetcli", *sys.argv[1:]])
+print("at most", resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, "KiB", file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.soak
+def test_eight_gibibytes_through_pipes_need_no_more_memory_than_a_small_file(pair):
+    romeo, juliet = pair
+    measured = f"{sys.executable} -c {shlex.quote(MEASURED)}"
+    numbers = f"seq 1 1000000000 | head -c {8 * 2**30}"
+    reader = shell(juliet, f"set -o pipefail; {measured} receive --stdout --accept-all | cmp - <({numbers})")
+    while b"Waiting as" not in reader.stderr.readline():
+        assert reader.poll() is None
+    writer = shell(romeo, f"{numbers} | {measured} send - {juliet.jid}")
+    told = [process.communicate(timeout=1800)[1].decode() for process in (writer, reader)]
+    assert (writer.returncode, reader.returncode) == (0, 0), told
+    most = [int(re.search(r"at most (\d+) KiB", text)[1]) / 1024 for text in told]
+    print(f"at most {most[0]:.1f} MiB at the sender and {most[1]:.1f} MiB at the receiver")
+    assert max(most) <= 110, told
 
 
 def test_json_leaves_standard_output_to_the_bytes(pair, receiver, jet):

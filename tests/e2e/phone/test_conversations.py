@@ -2,43 +2,17 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import os
-from pathlib import Path
 
 import pytest
 
 from jetcli.trial.server import free_ports
-from jetcli.xmpp.account import AccountSettings
 from jetcli.xmpp.socks5 import StreamHost, query_streamhost
 
 pytestmark = pytest.mark.matrix
 
-SCRIPT = Path(__file__).parents[1] / "interop" / "conversations.py"
 SIZE = 300_000
 VERSIONS = pytest.mark.parametrize("version", [(2, 12), (2, 13)], ids=["2.12", "2.13"])
-
-
-@pytest.fixture(scope="session")
-def script():
-    spec = importlib.util.spec_from_file_location("conversations", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-async def phone(script, home, tmp_path):
-    """Start a Conversations on an account that is a contact of `romeo`."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(romeo, version):
-            juliet = home("juliet", contacts=[romeo], enrolled=False)
-            server = juliet.server
-            settings = AccountSettings(juliet.jid, juliet.password, (server.host, server.port), ca_file=server.ca_file)
-            return await script.Conversations.start(stack, settings, tmp_path / "phone", version)
-
-        yield start
 
 
 async def ended(process):
