@@ -11,7 +11,7 @@ import termios
 
 from jetcli.cli.events import JsonEvents
 from jetcli.cli.view import TRUST_WORDS, View
-from jetcli.cli.wording import size_text
+from jetcli.cli.wording import plural, size_text
 from jetcli.errors import RemoteProtocolError, SetupError
 from jetcli.protocol.policy import local_name, shown
 from jetcli.transfer.events import Consent, OfferSeen
@@ -147,7 +147,8 @@ def _hidden_line(question: str) -> str:
 
 def _described(offer: OfferSeen) -> list[str]:
     size = "size unknown" if offer.size is None else size_text(offer.size)
-    facts = [shown(offer.name), size, shown(offer.media_type or ""), f"free {size_text(offer.free)}"]
+    more = f" and {plural(offer.bundle - 1, 'more file')}, together" if offer.bundle > 1 else ""
+    facts = [shown(offer.name) + more, size, shown(offer.media_type or ""), f"free {size_text(offer.free)}"]
     lines = [
         f"{shown(offer.peer)} ({TRUST_WORDS[offer.trust]}) offers",
         "    " + "   ".join(fact for fact in facts if fact),

@@ -25,10 +25,11 @@ NS_JET = "urn:xmpp:jingle:jet:0"
 NS_JET_OMEMO = "urn:xmpp:jingle:jet-omemo:0"
 NS_OMEMO = "eu.siacs.conversations.axolotl"
 
-#: Namespaces of jet's own: the chunked cipher, resumption, and the files of one command.
+#: Namespaces of jet's own: the chunked cipher, resumption, the files of one command, and many of them in one stream.
 NS_CHUNKED = "urn:jetcli:chunked:0"
 NS_RESUME = "urn:jetcli:resume:0"
 NS_BATCH = "urn:jetcli:batch:0"
+NS_BUNDLE = "urn:jetcli:bundle:0"
 
 IV_SIZE = 12
 TAG_SIZE = 16
@@ -205,7 +206,8 @@ class Content:
     """`<content/>`: one file on one transport (XEP-0166 section 7.3).
 
     `transfer` is the sid of the first session of a resumed transfer, and `prove` asks for a proof of what is held
-    before anything is sent (both `urn:jetcli:resume:0`).
+    before anything is sent (both `urn:jetcli:resume:0`). `bundle` is how many small files the stream carries, from the
+    one that `batch` names on (`urn:jetcli:bundle:0`); None where it is one file.
     """
 
     creator: str
@@ -217,11 +219,14 @@ class Content:
     transfer: str | None = None
     prove: bool = False
     batch: Batch | None = None
+    bundle: int | None = None
 
 
 #: Conditions of jet's own in a `<reason/>`, beside those of XEP-0234.
 UNKNOWN_TRANSFER = "unknown-transfer"
 SOURCE_CHANGED = "source-changed"
+#: The files of a bundle are to be offered one by one.
+SINGLY = "singly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,13 +291,24 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
+class MembersEnded:
+    """`<ended/>`: the first `count` members of a bundle are saved, but for those that were `refused`.
+
+    Each refusal, with the number of the member from 1, is told once (`urn:jetcli:bundle:0`).
+    """
+
+    count: int
+    refused: tuple[tuple[int, Reason], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A session-info payload that jet does not know; it is answered as unsupported."""
 
     namespace: str
 
 
-SessionNote = Checksum | Received | Ping | Prefix | Unknown
+SessionNote = Checksum | Received | Ping | Prefix | MembersEnded | Unknown
 
 
 # The actions of XEP-0166 section 7.2 that a file transfer uses. `sid` is the session's.

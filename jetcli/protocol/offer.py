@@ -7,6 +7,7 @@ envelope is opened and before anyone is asked; the name is judged by `jetcli.pro
 from dataclasses import dataclass
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
+from jetcli.protocol.bundle import judge_bundle
 from jetcli.protocol.model import (
     NS_OMEMO,
     Cipher,
@@ -132,6 +133,10 @@ def judge(content: Content, sender: str, *, request: bool = False) -> JudgedOffe
     offered = f"{shown(sender)} offered '{shown(file.name or '')}'"
     cipher, envelope = _security(content, offered)
     size = offered_size(file, may_be_unknown=request or cipher is Cipher.CHUNKED)
+    if content.bundle is not None:
+        if cipher is not Cipher.CHUNKED or request or content.transfer is not None:
+            raise RemoteProtocolError("the peer sent a bundle where none can be", condition="bad-request")
+        judge_bundle(content.bundle, size, content.batch)
     if content.transport is None:
         raise RemoteProtocolError("the offer has no transport", condition="bad-request")
     if isinstance(content.transport, UnknownTransport):

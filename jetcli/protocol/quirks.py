@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from jetcli.protocol.model import (
     NS_BATCH,
+    NS_BUNDLE,
     NS_BYTESTREAMS,
     NS_CHUNKED,
     NS_FILE_TRANSFER,
@@ -155,6 +156,7 @@ class Abilities:
     chunked: bool
     resumes: bool
     batches: bool
+    bundles: bool
     quirks: Quirks
 
     @property
@@ -185,6 +187,7 @@ def abilities(features: AbstractSet[str], client_name: str | None) -> Abilities:
         chunked=NS_CHUNKED in features,
         resumes=NS_RESUME in features,
         batches=NS_BATCH in features,
+        bundles={NS_CHUNKED, NS_BATCH, NS_BUNDLE} <= features,
         quirks=quirks,
     )
 
@@ -209,4 +212,5 @@ RECEIVING = (
     NS_HASH_SHA256,
     NS_CHUNKED,
     NS_BATCH,
+    NS_BUNDLE,
 )

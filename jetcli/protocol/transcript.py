@@ -22,7 +22,7 @@ class Transcript:
 
     Texts are as parsed from the session-initiate, not normalised; None is an absent attribute or element. `initiator`
     and `responder` are prepared full JIDs. `transfer` is the sid of a resumed transfer's first session. `offset` and
-    `length` are the agreed range.
+    `length` are the agreed range. `bundle` is how many files a bundle carries.
     """
 
     sid: str
@@ -40,6 +40,7 @@ class Transcript:
     transfer: str | None
     offset: int = 0
     length: int | None = None
+    bundle: int | None = None
 
     @classmethod
     def of(cls, content: Content, *, sid: str, initiator: str, responder: str, agreed: Range | None = None) -> Self:
@@ -67,11 +68,16 @@ class Transcript:
             transfer=content.transfer,
             offset=part.offset,
             length=part.length,
+            bundle=content.bundle,
         )
 
     def encoded(self) -> bytes:
-        """Return the fields in order, each as u32-BE length and UTF-8 bytes, an absent one as 0xFFFFFFFF."""
-        return b"".join(_field(value) for value in astuple(self))
+        """Return the fields in order, each as u32-BE length and UTF-8 bytes, an absent one as 0xFFFFFFFF.
+
+        The last one, `bundle`, is there only where there is a bundle.
+        """
+        fields = astuple(self)
+        return b"".join(_field(value) for value in (fields if self.bundle is not None else fields[:-1]))
 
     def digest(self) -> bytes:
         """Return SHA-256 of the encoded transcript, 32 bytes."""

@@ -5,6 +5,7 @@ the envelope opened. Nothing is asked of a person, written or dialled here.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,10 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
         raise TrustError(f"{shown(bare_jid)} offered a file with {quirks.client}: {quirks.note}; refused")
     offer = judge(negotiation.session.offer, bare_jid)
     directory, name = _place(options, offer)
-    _judge_size(options, directory, offer.size, shown(offer.file.name or ""), offer.cipher)
+    most = options.max_size if offer.content.bundle is None else None  # holds for each file of a bundle
+    _judge_size(offer, shown(offer.file.name or ""), most)
+    if offer.size is not None and not options.stdout:
+        check_space(directory, offer.size)
     opened, secret = await open_envelope(online, offer, peer)
     return Admitted(offer, directory, name, offer.size, secret, opened)
 
@@ -118,7 +122,14 @@ async def admit_continuation(
 
 
 def _place(options: ReceiveOptions, offer: JudgedOffer) -> tuple[Path, str]:
-    """Return the directory and the name for the file; `-o` replaces the peer's name whatever that is."""
+    """Return the directory and the name for the file; `-o` replaces the peer's name whatever that is.
+
+    The name of a bundle is only shown: its members are named one by one.
+    """
+    if offer.content.bundle is not None:
+        with suppress(RemoteProtocolError):
+            return options.directory, local_name(offer.file.name, allow_hidden=True)
+        return options.directory, "unnamed"
     if options.stdout:
         return options.directory, shown(offer.file.name or "")
     if options.output is not None:
@@ -126,15 +137,14 @@ def _place(options: ReceiveOptions, offer: JudgedOffer) -> tuple[Path, str]:
     return options.directory, local_name(offer.file.name, allow_hidden=options.allow_hidden)
 
 
-def _judge_size(options: ReceiveOptions, directory: Path, size: int | None, name: str, cipher: Cipher) -> None:
+def _judge_size(offer: JudgedOffer, name: str, most: int | None) -> None:
+    size = offer.size
     if size is None:
         return
-    if cipher is not Cipher.CHUNKED and size > GCM_LIMIT:
+    if offer.cipher is not Cipher.CHUNKED and size > GCM_LIMIT:
         raise RemoteProtocolError(f"'{name}' is larger than its cipher allows", condition="failed-application")
-    if options.max_size is not None and size > options.max_size:
+    if most is not None and size > most:
         raise DeclinedError(f"'{name}' is larger than --max-size ({shown_size(size)})")
-    if not options.stdout:
-        check_space(directory, size)
 
 
 def _refuse_replay(online: Online, opened: OpenedEnvelope) -> None:

@@ -4,9 +4,45 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 from jetcli.protocol.policy import shown
 from jetcli.transfer.events import FileDone, Listener, Warned
+
+
+class Afterwards:
+    """Runs `command` for files in the order in which they come, one at a time, beside what brings them.
+
+    A context manager: leaving it waits for the last of them, or ends it where we are stopped.
+    """
+
+    def __init__(self, command: Sequence[str], sender: str, emit: Listener) -> None:
+        self._command = command
+        self._sender = sender
+        self._emit = emit
+        self._files: asyncio.Queue[FileDone | None] = asyncio.Queue()
+
+    def for_file(self, done: FileDone) -> None:
+        """Run the command for this file too, when its turn comes."""
+        if self._command:
+            self._files.put_nowait(done)
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._running.cancel()
+        self._files.put_nowait(None)
+        await asyncio.wait({self._running})
+
+    async def _run(self) -> None:
+        while (done := await self._files.get()) is not None:
+            await run_for(self._command, done, self._sender, self._emit)
 
 
 async def run_for(command: Sequence[str], done: FileDone, sender: str, emit: Listener) -> None:

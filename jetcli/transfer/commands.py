@@ -25,6 +25,8 @@ class _Command:
     of: int
     ended: set[int] = field(default_factory=set)
     counts: bool = False
+    saved: set[int] = field(default_factory=set)
+    returned: asyncio.Event = field(default_factory=asyncio.Event)
     timer: asyncio.TimerHandle | None = None
 
 
@@ -48,7 +50,24 @@ class Commands:
     def began(self, device: bytes, batch: Batch | None) -> None:
         """Note that a file of a command is here."""
         if batch is not None and (device, batch.id) in self._open:
-            self._stop_waiting(self._open[device, batch.id])
+            command = self._open[device, batch.id]
+            self._stop_waiting(command)
+            command.returned.set()
+
+    def saved(self, device: bytes, batch: Batch) -> set[int]:
+        """Return the numbers of the files of a command that came in bundles and are saved, to be added to."""
+        return self._open.setdefault((device, batch.id), _Command(batch.of)).saved
+
+    async def returns(self, device: bytes, batch: Batch, timeout_s: float) -> bool:
+        """Wait for the next file of a command whose sender has lost us; say whether one comes in time."""
+        command = self._open.setdefault((device, batch.id), _Command(batch.of))
+        self._stop_waiting(command)
+        command.returned.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await command.returned.wait()
+        except TimeoutError:
+            return False
 
     def ended(self, device: bytes | None, batch: Batch | None, *, declined: bool = False) -> None:
         """Note that a file has ended; what was declined does not make its command count."""

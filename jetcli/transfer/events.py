@@ -188,8 +188,9 @@ Listener = Callable[[Event], None]
 class OfferSeen:
     """What a person is asked about: who offers what, and where it would go. `name` is already a safe local name.
 
-    `files` is how many the sender's command has; the answer is for all of them. `asks_on_exist`: what becomes of a file
-    that is there already is part of the question.
+    `files` is how many the sender's command has; the answer is for all of them. `bundle` is how many of them come in
+    this one stream, `name` first and `size` together. `asks_on_exist`: what becomes of a file that is there already is
+    part of the question.
     """
 
     id: str
@@ -202,6 +203,7 @@ class OfferSeen:
     directory: Path
     free: int
     files: int = 1
+    bundle: int = 1
     asks_on_exist: bool = False
 
 

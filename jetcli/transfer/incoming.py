@@ -58,7 +58,7 @@ class Expected:
     """What is to come: `name` is the local one, `size` the whole file's, None where only the final chunk tells.
 
     More than `most` bytes are declined. `repeatable` says that the sender can begin in the middle, which it cannot of a
-    pipe.
+    pipe. `anew` says that after a break it offers by itself what did not come.
     """
 
     id: str
@@ -73,6 +73,7 @@ class Expected:
     sha256: bytes | None = None
     most: int | None = None
     repeatable: bool = True
+    anew: bool = False
 
     @property
     def between_jets(self) -> bool:
@@ -288,7 +289,8 @@ class Incoming:
         keep = self._resumable and not contradicted and not isinstance(error, DeclinedError)
         self._leave(keep=keep)
         self._negotiation.end_for(reason_for(error))
-        return Broken(error, kept=keep, transient=keep and is_transient(error, end), moved=moved)
+        goes_on = keep or (self._expected.anew and self._flowing)
+        return Broken(error, kept=keep, transient=goes_on and is_transient(error, end), moved=moved)
 
     @property
     def _resumable(self) -> bool:

@@ -51,7 +51,7 @@ class Outbound:
     """What goes out, under which cipher; with `checksum` a digest of the whole file is announced afterwards.
 
     `written_back` is how many bytes the receiver's client sends against the stream, and `continued` says that it holds
-    something from an earlier session.
+    something from an earlier session. `anew` says that after a break we offer by ourselves what has not come.
     """
 
     id: str
@@ -61,6 +61,7 @@ class Outbound:
     hex_checksum: bool = False
     continued: bool = False
     written_back: int = 0
+    anew: bool = False
 
     @property
     def between_jets(self) -> bool:
@@ -230,7 +231,8 @@ class Outgoing:
         kept = self._resumable and not isinstance(error, DeclinedError | NotResumableError | LocalFileError)
         self._record_failure(kept=kept)
         moved = self._position > self._offset
-        return Broken(error, kept=kept, transient=kept and is_transient(error, end), moved=moved)
+        goes_on = kept or (self._out.anew and self._flowing)
+        return Broken(error, kept=kept, transient=goes_on and is_transient(error, end), moved=moved)
 
     @property
     def _resumable(self) -> bool:

@@ -25,6 +25,11 @@ def pause_before(attempt: int) -> float:
     return float(min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S))
 
 
+def patience_s(retries: int) -> float:
+    """Return how long a side that only waits allows the other `retries` tries; 0 where there are none."""
+    return sum(pause_before(attempt) + TRY_S for attempt in range(1, retries + 1))
+
+
 async def persist(
     first: Awaitable[Outcome],
     *,

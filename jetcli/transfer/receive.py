@@ -8,17 +8,17 @@ import asyncio
 import os
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jetcli.errors import DeclinedError, JetError, UnavailableError
 from jetcli.files.sink import free_bytes
 from jetcli.protocol.flood import DECLINE_BURST, DECLINES_PER_S, PeerBuckets
-from jetcli.protocol.model import Batch
+from jetcli.protocol.model import SINGLY, Batch
 from jetcli.protocol.policy import MAX_WAITING_OFFERS, MAX_WAITING_OFFERS_PER_PEER, shown
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import Admitted, admit, may_send, stranger
-from jetcli.transfer.afterwards import run_for
+from jetcli.transfer.afterwards import Afterwards, run_for
 from jetcli.transfer.collection import Collection
 from jetcli.transfer.commands import Commands
 from jetcli.transfer.events import (
@@ -38,9 +38,10 @@ from jetcli.transfer.journal import new_transfer_id
 from jetcli.transfer.options import OnExist, ReceiveOptions
 from jetcli.transfer.outcome import Outcome, failed, reason_for
 from jetcli.transfer.ownership import Mailbox
-from jetcli.transfer.persistence import persist
+from jetcli.transfer.persistence import patience_s, persist
 from jetcli.transfer.reception import Reception
 from jetcli.transfer.serve import Serving
+from jetcli.transfer.unbundling import Rules, Unbundling
 from jetcli.xmpp.negotiation import Negotiation
 
 #: Asks a person about one offer; several are asked one after the other.
@@ -84,6 +85,10 @@ async def receive_files(
 
 class _RefusedError(DeclinedError):
     """The person who was asked said no."""
+
+
+class _SinglyError(Exception):
+    """Every file has to be offered by itself."""
 
 
 class _Desk:
@@ -151,21 +156,33 @@ class _Desk:
 
     async def _handle(self, negotiation: Negotiation) -> None:
         transfer_id = new_transfer_id(self._online.transfers)
-        seen = _Seen(negotiation.session.offer.batch)
+        offer = negotiation.session.offer
+        seen = _Seen(offer.batch, offer.bundle or 1)
         try:
             result = await self._receive(negotiation, transfer_id, seen)
+        except _SinglyError:
+            negotiation.terminate("unsupported-applications", application=SINGLY)
+            return
         except DeclinedError as error:
             self._decline(negotiation, transfer_id, error)
-            self._commands.ended(seen.device, seen.batch, declined=True)
+            self._ended_files(seen, declined=True)
             return
         except JetError as error:
             result = self._fail(negotiation, transfer_id, error)
         finally:
             await negotiation.close()
+        if result is None:
+            return
         if isinstance(result, FileDone) and self._options.command:
             await run_for(self._options.command, result, negotiation.session.peer, self._emit)
         self.results.append(result)
-        self._commands.ended(seen.device, seen.batch)
+        self._ended_files(seen)
+
+    def _ended_files(self, seen: "_Seen", *, declined: bool = False) -> None:
+        """Note that the files of an offer have ended."""
+        for number in range(seen.count):
+            batch = replace(seen.batch, index=seen.batch.index + number) if seen.batch else None
+            self._commands.ended(seen.device, batch, declined=declined)
 
     def count(self, result: Result) -> None:
         """Note how a file ended that is a command of its own."""
@@ -177,10 +194,14 @@ class _Desk:
         if self._options.count is not None and self._finished >= self._options.count:
             self.enough.set()
 
-    async def _receive(self, negotiation: Negotiation, transfer_id: str, seen: "_Seen") -> Result:
+    async def _receive(self, negotiation: Negotiation, transfer_id: str, seen: "_Seen") -> Result | None:
+        """Take an offer and return how its file ended; None for a bundle whose files have all been told of."""
         bare_jid = negotiation.session.peer.partition("/")[0]
         if not may_send(self._online, self._options, bare_jid):
             raise stranger(bare_jid)
+        bundled = negotiation.session.offer.bundle is not None
+        if bundled and (self._options.stdout or self._options.output is not None or self._options.extract):
+            raise _SinglyError
         admitted = await admit(self._online, self._options, negotiation)
         seen.device = admitted.opened.device.identity_key
         self._commands.began(seen.device, seen.batch)
@@ -191,12 +212,14 @@ class _Desk:
                 "receive",
                 negotiation.session.peer,
                 file.name or "",
-                admitted.size,
+                None if bundled else admitted.size,
                 file.media_type,
                 admitted.between_jets and file.range is not None,
             )
         )
         consent = await self._agree(negotiation, transfer_id, admitted, seen.batch)
+        if bundled:
+            return await self._receive_bundle(negotiation, transfer_id, admitted, consent, seen)
         name, on_exist = consent.name or admitted.name, consent.on_exist or self._options.on_exist
         self._check_place(admitted, name, on_exist)
         self._emit(Accepted(transfer_id, "receive"))
@@ -221,6 +244,46 @@ class _Desk:
         event = failed(outcome, transfer_id, "receive", name)
         self._emit(event)
         return event
+
+    async def _receive_bundle(
+        self, negotiation: Negotiation, transfer_id: str, admitted: Admitted, consent: Consent, seen: "_Seen"
+    ) -> Result | None:
+        """Save the files of a bundle; return the failure of those that have not come."""
+        batch, device = seen.batch, admitted.opened.device.identity_key
+        assert batch is not None, "a bundle has been judged by its batch"
+        saved = self._commands.saved(device, batch)
+        first, retries = batch.index - 1, self._online.network.retries
+        run = Afterwards(self._options.command, negotiation.session.peer, self._emit)
+
+        def ended(place: int, result: Result | None) -> None:
+            if isinstance(result, FileDone):
+                saved.add(first + place)
+                run.for_file(result)
+            if result is not None:
+                self.results.append(result)
+
+        self._emit(Accepted(transfer_id, "receive"))
+        rules = Rules(self._options, consent, frozenset(number - first for number in saved))
+        unbundling = Unbundling(
+            self._online,
+            self._emit,
+            negotiation=negotiation,
+            admitted=admitted,
+            transfer_id=transfer_id,
+            rules=rules,
+            ended=ended,
+        )
+        async with run:
+            outcome = await unbundling.run()
+        if isinstance(outcome, FileDone):
+            self._ended_files(seen)
+            return None
+        await negotiation.close()
+        if outcome.transient and retries:
+            self._emit(Waiting(transfer_id, "receive", outcome.error, 1, 0.0))
+            if await self._commands.returns(device, batch, patience_s(retries)):
+                return None
+        return unbundling.failed(outcome)
 
     async def _persist(self, reception: Reception, transfer_id: str, mailbox: Mailbox) -> Outcome:
         """Receive, and wait for the sender to come back where the line breaks."""
@@ -316,6 +379,7 @@ class _Desk:
             trust=admitted.opened.device.trust,
             name=admitted.name,
             size=admitted.size,
+            bundle=admitted.offer.content.bundle or 1,
             media_type=file.media_type and shown(file.media_type),
             desc=file.desc and shown(file.desc),
             directory=admitted.directory,
@@ -327,7 +391,8 @@ class _Desk:
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of an offer so far: the batch that it says it belongs to, and the device once that is sure."""
+    """What is known of an offer so far: its batch, how many files it has, and the device once that is sure."""
 
     batch: Batch | None
+    count: int = 1
     device: bytes | None = None

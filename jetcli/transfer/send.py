@@ -1,55 +1,46 @@
 """Sending files: from a path to the receiver's confirmation, one after the other."""
 
-import asyncio
-import mimetypes
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from jetcli.errors import (
     JetError,
     LocalFileError,
     NotResumableError,
-    RemoteProtocolError,
     SetupError,
-    TrustError,
     UnsupportedError,
 )
 from jetcli.files.source import Origin, Source, check_sendable
-from jetcli.protocol.device import Device, Trust
-from jetcli.protocol.model import IV_SIZE, Batch, Cipher, Content, FileDescription, Range, TransportSecret
-from jetcli.protocol.offer import check_acceptance, cipher_for, file_offer
+from jetcli.protocol.model import Batch, Cipher, FileDescription, Range
+from jetcli.protocol.offer import cipher_for
 from jetcli.protocol.policy import GCM_LIMIT, shown
-from jetcli.protocol.ranges import rest_of
 from jetcli.state.transfers import TransferRecord
 from jetcli.transfer import origins
 from jetcli.transfer.account import Online
+from jetcli.transfer.bundling import Bundling, small_files
 from jetcli.transfer.delivery import Delivery
 from jetcli.transfer.events import (
     Accepted,
-    Detail,
     FileDone,
     FileFailed,
     Listener,
     Offered,
-    PeerFound,
     Phase,
     Waiting,
     Warned,
 )
 from jetcli.transfer.journal import Journal, Unrecorded, new_transfer_id
+from jetcli.transfer.offering import Offering, date_of, media_type_of
 from jetcli.transfer.options import Placing, SendOptions
-from jetcli.transfer.outcome import Outcome, failed, reason_for
+from jetcli.transfer.outcome import Outcome, failed
 from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer, find_peer
 from jetcli.transfer.persistence import persist
 from jetcli.transfer.resume import continue_transfer
 from jetcli.transfer.serve import Serving
-from jetcli.transfer.ways import offered_transport
-from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 
 
 async def send_files(
@@ -65,9 +56,17 @@ async def send_files(
     together = len(paths) > 1 and peer.abilities.batches
     batch = Batch(secrets.token_hex(8), 0, len(paths)) if together else None
     results: list[FileDone | FileFailed] = []
+    singly = not peer.abilities.bundles
     async with Serving(online, emit):
-        for number, path in enumerate(paths, 1):
+        while len(results) < len(paths):
+            number, path = len(results) + 1, paths[len(results)]
             member = replace(batch, index=number) if batch else None
+            small = [] if singly or member is None else small_files(paths[number - 1 :], _unfinished(online, peer))
+            if len(small) > 1 and member is not None:
+                bundling = Bundling(online, peer, small, options, emit, to=to, batch=member)
+                ended = await bundling.run()
+                results, peer, singly = [*results, *ended], bundling.peer, len(ended) < len(small)
+                continue
             try:
                 result, peer = await _send_one(online, peer, path, options, emit, batch=member)
                 results.append(result)
@@ -112,6 +111,12 @@ async def _continue_earlier(online: Online, peer: Peer, source: Source, emit: Li
     return event
 
 
+def _unfinished(online: Online, peer: Peer) -> set[str]:
+    """Return the paths of files whose transfers to this peer have been interrupted."""
+    records = online.transfers.unfinished() if peer.abilities.resumes else ()
+    return {record.path for record in records if record.direction == "send" and record.peer == peer.bare_jid}
+
+
 def _earlier(online: Online, peer: Peer, source: Source) -> TransferRecord | None:
     """Return the latest unfinished transfer of this path, name, size and time to this peer."""
     if not peer.abilities.resumes:
@@ -131,11 +136,6 @@ def _same_state(record: TransferRecord, source: Source) -> bool:
     return (known.size, known.mtime_ns) == (now.size, now.mtime_ns)
 
 
-def weakest(devices: Iterable[Device]) -> Trust:
-    """Return the trust of the least trusted of the devices that something was sealed for."""
-    return Trust.BLIND if any(device.trust is Trust.BLIND for device in devices) else Trust.VERIFIED
-
-
 class _Sending:
     """One file on its way to one peer, by our own offer; `peer` is the one that could open it in the end."""
 
@@ -150,10 +150,8 @@ class _Sending:
         batch: Batch | None,
     ) -> None:
         self._online = online
-        self.peer = peer
         self._source = source
         self._emit = emit
-        self._batch = batch
         cipher = cipher_for(peer.abilities)
         self._out = Outbound(
             id=new_transfer_id(online.transfers),
@@ -163,8 +161,14 @@ class _Sending:
             hex_checksum=peer.abilities.quirks.hex_checksum,
             written_back=peer.abilities.quirks.written_back,
         )
-        self._negotiations: list[Negotiation] = []
-        self._devices: tuple[Device, ...] = ()
+        self._offering = Offering(
+            online, peer, emit, out=self._out, file=self._description(), offered=self._tell_offer, batch=batch
+        )
+
+    @property
+    def peer(self) -> Peer:
+        """Who the file goes to: the first asked, or another jet of the account."""
+        return self._offering.peer
 
     async def run(self) -> FileDone | FileFailed:
         """Offer and send the file; a failure is returned and told, not raised."""
@@ -172,8 +176,7 @@ class _Sending:
             try:
                 outcome = await self._persist(mailbox)
             finally:
-                for negotiation in self._negotiations:
-                    await negotiation.close()
+                await self._offering.close()
                 await mailbox.close()
         if isinstance(outcome, FileDone):
             return outcome
@@ -213,71 +216,14 @@ class _Sending:
         if not self._out.between_jets and (self._source.size or 0) > GCM_LIMIT:
             name, peer = shown(self._source.name), shown(self.peer.jid)
             raise UnsupportedError(f"'{name}' is too large for {peer}: its cipher takes 64 GiB at most")
-        return await self._opened_somewhere()
-
-    async def _opened_somewhere(self) -> Begun:
-        """Offer the file to a jet that can open the envelope.
-
-        One that could not has mended its OMEMO session meanwhile, or its device is not one of those that are trusted:
-        it is offered once more, then to the other jets of the account.
-        """
-        others = self.peer.others if self._out.between_jets else ()
-        for peer in (self.peer, *others):
-            try:
-                return await self._offered()
-            except SessionEnded as ended:
-                unopened = ended.end.by_peer and ended.end.reason.condition == "security-error"
-                if not (self._out.between_jets and unopened):
-                    raise
-            self._emit(Detail(f"{shown(self.peer.jid)} could not open the envelope", self._out.id))
-            self.peer = peer
-        return await self._offered()
-
-    async def _offered(self) -> Begun:
-        """Seal a fresh secret, offer the file and wait until it is accepted."""
-        terms = self._online.terms(self.peer.jid, self.peer.abilities.quirks.client)
-        negotiation = self._online.jingle.negotiate(self.peer.jid, terms, self.peer.proposal)
-        self._negotiations.append(negotiation)
-        secret = TransportSecret(secrets.token_bytes(self._out.cipher.key_size), secrets.token_bytes(IV_SIZE))
-        content = await self._offer(negotiation, secret)
-        negotiation.initiate(content)
-        self._tell_offer()
-        try:
-            accepted = await negotiation.accepted
-            check_acceptance(content, accepted, self.peer.bare_jid)
-            said = accepted.description.range if accepted.description else None
-            agreed = rest_of(said, self._source.size) if self._source.size is not None else Range()
-        except (TrustError, RemoteProtocolError) as error:
-            negotiation.end_for(reason_for(error))
-            raise
-        return Begun(negotiation, content, secret, agreed)
-
-    async def _offer(self, negotiation: Negotiation, secret: TransportSecret) -> Content:
-        blank = self.peer.abilities.quirks.blank_payload
-        sealing = self._online.omemo.seal(secret, self.peer.bare_jid, blank_payload=blank)
-        (envelope, devices), transport = await asyncio.gather(
-            sealing, offered_transport(self._online, self.peer, negotiation)
-        )
-        self._devices = devices
-        self._emit(
-            PeerFound(
-                self.peer.jid,
-                self.peer.client,
-                weakest(devices),
-                self._out.between_jets,
-                self.peer.abilities.resumes,
-            )
-        )
-        name = f"ft-{secrets.token_hex(4)}"
-        content = file_offer(name, self._description(), transport, self._out.cipher, envelope)
-        return replace(content, batch=self._batch)
+        return await self._offering.accepted()
 
     def _description(self) -> FileDescription:
         return FileDescription(
             name=self._source.name,
             size=self._source.size,
-            media_type=_media_type(self._source.name),
-            date=_date(self._source.mtime),
+            media_type=media_type_of(self._source.name),
+            date=date_of(self._source.mtime),
             desc=None if self._out.between_jets else "",  # Libervia takes no offer without the element
             range=Range() if self._source.resumable or not self._out.between_jets else None,
             hash_used="sha-256" if self._out.checksum else None,
@@ -285,7 +231,7 @@ class _Sending:
 
     def _tell_offer(self) -> None:
         source, out = self._source, self._out
-        kind, goes_on = _media_type(source.name), out.between_jets and source.resumable
+        kind, goes_on = media_type_of(source.name), out.between_jets and source.resumable
         self._emit(Offered(out.id, "send", self.peer.jid, source.name, source.size, kind, goes_on))
         quirks = self.peer.abilities.quirks
         if quirks.asks_from is not None and (source.size or 0) >= quirks.asks_from:
@@ -306,14 +252,6 @@ class _Sending:
             file=self._description(),
             path=self._source.path,
             chunked=self._out.between_jets,
-            devices=self._devices,
+            devices=self._offering.devices,
             source=self._source,
         )
-
-
-def _date(mtime: float | None) -> str | None:
-    return None if mtime is None else datetime.fromtimestamp(int(mtime), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _media_type(name: str) -> str:
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"

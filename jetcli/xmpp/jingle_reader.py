@@ -84,6 +84,7 @@ def _only_content(jingle: payloads.Jingle) -> model.Content:
         transfer=bounded(content.transfer.sid, MAX_SID, "transfer sid") if content.transfer is not None else None,
         prove=content.prove is not None,
         batch=_batch(content.batch),
+        bundle=number(content.bundle.files, "bundle size", _MAX_BATCH) if content.bundle is not None else None,
     )
 
 
@@ -246,9 +247,22 @@ def _session_info(sid: str, jingle: payloads.Jingle) -> model.SessionInfo:
     if jingle.prefix is not None:
         length = number(jingle.prefix.length, "prefix length", policy.MAX_SIZE)
         return model.SessionInfo(sid, model.Prefix(length, _base64(jingle.prefix.text) or b""))
+    if jingle.members_ended is not None:
+        return model.SessionInfo(sid, _members_ended(jingle.members_ended))
     if len(jingle.rest):
         return model.SessionInfo(sid, model.Unknown((etree.QName(jingle.rest[0]).namespace or "")[:MAX_DESC]))
     return model.SessionInfo(sid, model.Ping())
+
+
+def _members_ended(element: payloads.MembersEnded) -> model.MembersEnded:
+    refused = tuple(
+        (
+            number(one.number, "number of a file", _MAX_BATCH),
+            model.Reason(required(one.condition, "condition"), (one.text or "")[:MAX_DESC] or None),
+        )
+        for one in element.refused
+    )
+    return model.MembersEnded(number(element.count, "number of files", _MAX_BATCH), refused)
 
 
 def _of_content(sid: str, note: model.SessionNote, element: payloads.Checksum | payloads.Received) -> model.SessionInfo:

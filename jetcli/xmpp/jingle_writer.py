@@ -60,6 +60,9 @@ def _write_content(content: model.Content, *, offer: bool = False) -> payloads.C
     if content.batch is not None:
         batch = element.batch = payloads.Batch()
         batch.id_, batch.index, batch.of = content.batch.id, str(content.batch.index), str(content.batch.of)
+    if content.bundle is not None:
+        element.bundle = payloads.Bundle()
+        element.bundle.files = str(content.bundle)
     if content.prove:
         element.prove = (model.NS_RESUME, "prove")
     return element
@@ -156,10 +159,22 @@ def _write_note(jingle: payloads.Jingle, action: model.SessionInfo) -> None:
         case model.Prefix(length, proof):
             jingle.prefix = payloads.Prefix()
             jingle.prefix.length, jingle.prefix.text = str(length), _base64(proof)
+        case model.MembersEnded():
+            jingle.members_ended = _write_members_ended(action.note)
         case model.Ping():
             pass
         case model.Unknown():
             raise ValueError("an unknown session-info is never sent")
+
+
+def _write_members_ended(note: model.MembersEnded) -> payloads.MembersEnded:
+    element = payloads.MembersEnded()
+    element.count = str(note.count)
+    for number, reason in note.refused:
+        refused = payloads.Refused()
+        refused.number, refused.condition, refused.text = str(number), reason.condition, reason.text
+        element.refused.append(refused)
+    return element
 
 
 def _write_reason(reason: model.Reason) -> payloads.Reason:
@@ -168,10 +183,17 @@ def _write_reason(reason: model.Reason) -> payloads.Reason:
     if reason.text:
         element.rest.append(_element(model.NS_JINGLE, "text", reason.text))
     if reason.application:
-        ours = reason.application in {model.UNKNOWN_TRANSFER, model.SOURCE_CHANGED}
-        namespace = model.NS_RESUME if ours else model.NS_FILE_TRANSFER_ERRORS
+        namespace = _APPLICATIONS.get(reason.application, model.NS_FILE_TRANSFER_ERRORS)
         element.rest.append(_element(namespace, reason.application))
     return element
+
+
+#: Conditions of jet's own, with their namespaces.
+_APPLICATIONS = {
+    model.UNKNOWN_TRANSFER: model.NS_RESUME,
+    model.SOURCE_CHANGED: model.NS_RESUME,
+    model.SINGLY: model.NS_BUNDLE,
+}
 
 
 def _element(namespace: str, name: str, text: str | None = None) -> etree._Element:

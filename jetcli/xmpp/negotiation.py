@@ -21,6 +21,7 @@ from jetcli.protocol.model import (
     Content,
     InbandTransport,
     Initiate,
+    MembersEnded,
     PathKind,
     Ping,
     Prefix,
@@ -73,6 +74,8 @@ class Negotiation:
         self.ended: asyncio.Future[fx.Ended] = loop.create_future()
         #: Called when the peer's offer was accepted.
         self.on_accepted: Callable[[], None] = lambda: None
+        #: Called when the peer has told how members of a bundle ended.
+        self.on_members: Callable[[MembersEnded], None] = lambda _: None
         self.path: PathKind | None = None
         self.relay: str | None = None
         #: When the peer last said that it is alive and waits for someone at its end, on the loop's clock.
@@ -234,6 +237,8 @@ class Negotiation:
                 _resolve(self.received, None)
             case Prefix():
                 _resolve(self.prefix, note)
+            case MembersEnded():
+                self.on_members(note)
 
     def _end(self, end: fx.Ended) -> None:
         if isinstance(end.error, NetworkError) and self.candidates.refused:

@@ -10,6 +10,7 @@ from aioxmpp import xso
 
 from jetcli.protocol.model import (
     NS_BATCH,
+    NS_BUNDLE,
     NS_FILE_TRANSFER,
     NS_HASHES,
     NS_INBAND_TRANSPORT,
@@ -161,6 +162,13 @@ class Batch(xso.XSO):
     of = xso.Attr("of", default=None)
 
 
+class Bundle(xso.XSO):
+    """`<bundle/>`: how many small files the stream carries."""
+
+    TAG = (NS_BUNDLE, "bundle")
+    files = xso.Attr("files", default=None)
+
+
 class Content(xso.XSO):
     """`<content/>` (XEP-0166 section 7.3)."""
 
@@ -174,6 +182,7 @@ class Content(xso.XSO):
     security = xso.Child([Security])
     transfer = xso.Child([Transfer])
     batch = xso.Child([Batch])
+    bundle = xso.Child([Bundle])
     prove = xso.ChildTag([(NS_RESUME, "prove")], allow_none=True)
     rest = xso.Collector()
 
@@ -193,6 +202,23 @@ class Prefix(xso.XSO):
     text = xso.Text(default=None)
 
 
+class Refused(xso.XSO):
+    """`<refused/>`: a member of a bundle that was not saved."""
+
+    TAG = (NS_BUNDLE, "refused")
+    number = xso.Attr("number", default=None)
+    condition = xso.Attr("condition", default=None)
+    text = xso.Text(default=None)
+
+
+class MembersEnded(xso.XSO):
+    """`<ended/>`: how many members of a bundle have come to their end."""
+
+    TAG = (NS_BUNDLE, "ended")
+    count = xso.Attr("count", default=None)
+    refused = xso.ChildList([Refused])
+
+
 @aioxmpp.IQ.as_payload_class
 class Jingle(xso.XSO):
     """`<jingle/>` (XEP-0166 section 7.1)."""
@@ -207,6 +233,7 @@ class Jingle(xso.XSO):
     checksum = xso.Child([Checksum])
     received = xso.Child([Received])
     prefix = xso.Child([Prefix])
+    members_ended = xso.Child([MembersEnded])
     rest = xso.Collector()
 
 

@@ -27,6 +27,7 @@ TRANSCRIPT = Transcript(
     transfer="s0",
     offset=7,
     length=9,
+    bundle=3,
 )
 
 OFFER = Content(
@@ -43,6 +44,7 @@ OFFER = Content(
     ),
     security=Security(name="ex", cipher="c", type="eu.siacs.conversations.axolotl", envelope=None),
     transfer="s0",
+    bundle=3,
 )
 
 
