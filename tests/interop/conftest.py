@@ -5,7 +5,6 @@ What each cell of the matrix came to is gathered here, and written down where `J
 worker has a laboratory of its own, with the clients that its tests ask for.
 """
 
-import importlib.util
 import itertools
 import json
 import os
@@ -16,15 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import laboratory
 import pytest
 from _pytest.runner import runtestprotocol
 
 from jetcli.trial.server import throwaway_directory
 
 HERE = Path(__file__).parent
-_specification = importlib.util.spec_from_file_location("laboratory", HERE / "laboratory.py")
-laboratory = importlib.util.module_from_spec(_specification)
-_specification.loader.exec_module(laboratory)
 
 
 def pytest_collection_modifyitems(items) -> None:

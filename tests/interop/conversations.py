@@ -9,48 +9,24 @@ payload classes; what is said, and when, is decided here.
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import secrets
 import uuid
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import aioxmpp
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from scripted import WAIT_S, GaveUpError, Scripted, how_it_ends
 
 from jetcli.protocol import model
 from jetcli.protocol.bytestream import dst_addr
-from jetcli.state.store import KeyValues, Store
-from jetcli.state.trust import TrustBook
 from jetcli.xmpp import payloads, socks5
-from jetcli.xmpp.account import AccountSettings
 from jetcli.xmpp.ask import ask
-from jetcli.xmpp.connection import Connection, Presence
 from jetcli.xmpp.inband import Close, Data, Open
-from jetcli.xmpp.omemo import Omemo
 from jetcli.xmpp.omemo_payloads import Encrypted
-from jetcli.xmpp.omemo_pep import OmemoPep
 
 CIPHER = "urn:xmpp:ciphers:aes-128-gcm-nopadding"
-FEATURES = (
-    model.NS_JINGLE,
-    model.NS_FILE_TRANSFER,
-    model.NS_SOCKS5_TRANSPORT,
-    model.NS_INBAND_TRANSPORT,
-    model.NS_JET,
-    model.NS_JET_OMEMO,
-    "urn:xmpp:jingle:transports:webrtc-datachannel:1",
-)
-WAIT_S = 20.0
-DIAL_S = 3.0
-BLOCK = 8192
-
-
-class GaveUpError(Exception):
-    """The session ended otherwise than with success."""
 
 
 @dataclass(frozen=True)
@@ -64,95 +40,8 @@ class Saved:
     way: str
 
 
-class Conversations:
+class Conversations(Scripted):
     """One running client; `version` is (2, 12) or (2, 13)."""
-
-    def __init__(self, connection: Connection, omemo: Omemo, version: tuple[int, int], inbox: asyncio.Queue) -> None:
-        self.version = version
-        #: Whether its own proxy is a stand-in: not asked to join the connections, and the peer's is out of reach.
-        self.stand_in = False
-        self.jid = connection.jid
-        self._client = connection.client
-        self._omemo = omemo
-        self._inbox = inbox
-        self._passed: list[payloads.Jingle] = []
-        self._blocks: dict[str, list[bytes]] = defaultdict(list)
-        self._closed: set[str] = set()
-        self._changed = asyncio.Event()
-        for payload, handler in ((Open, self._on_open), (Data, self._on_data), (Close, self._on_close)):
-            self._client.stream.register_iq_request_handler(aioxmpp.IQType.SET, payload, handler)
-
-    @classmethod
-    async def start(
-        cls, stack: contextlib.AsyncExitStack, settings: AccountSettings, directory, version
-    ) -> "Conversations":
-        """Go online; everything is closed with `stack`."""
-        inbox: asyncio.Queue = asyncio.Queue()
-
-        async def on_iq(iq: aioxmpp.IQ) -> None:
-            inbox.put_nowait((str(iq.from_), iq.payload))
-
-        def setup(client: aioxmpp.Client) -> None:
-            server = client.summon(aioxmpp.DiscoServer)
-            server.register_identity("client", "phone", names={None: "Conversations"})
-            with contextlib.suppress(KeyError):
-                server.unregister_identity("client", "bot")
-            for feature in FEATURES:
-                server.register_feature(feature)
-            client.summon(aioxmpp.EntityCapsService)
-            client.summon(OmemoPep)
-            client.stream.register_iq_request_handler(aioxmpp.IQType.SET, payloads.Jingle, on_iq)
-
-        connection = await stack.enter_async_context(
-            await Connection.open(settings, resource="Conversations.x1", presence=Presence(), setup=setup)
-        )
-        store = Store.open(directory)
-        stack.callback(store.close)
-        omemo = await Omemo.start(connection.client, KeyValues(store), TrustBook(store, "btbv"), contextlib.nullcontext)
-        stack.push_async_callback(omemo.close)
-        return cls(connection, omemo, version, inbox)
-
-    # Stanzas.
-
-    async def _hears(self, *actions: str) -> tuple[str, payloads.Jingle]:
-        """Wait for one of these actions, keeping others for later."""
-        for kept in list(self._passed):
-            if kept[1].action in actions:
-                self._passed.remove(kept)
-                return kept
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                sender, jingle = await self._inbox.get()
-                if jingle.action in actions:
-                    return sender, jingle
-                if jingle.action == "session-terminate":
-                    raise GaveUpError([str(child.tag) for child in jingle.reason.rest])
-                self._passed.append((sender, jingle))
-
-    async def _says(self, to: str, sid: str, action: str, fill: Callable[[payloads.Jingle], None]) -> None:
-        """Send a Jingle action: never with `initiator` or `responder`."""
-        jingle = payloads.Jingle()
-        jingle.sid, jingle.action = sid, action
-        fill(jingle)
-        await ask(self._client, jingle, to, WAIT_S, kind="set")
-
-    async def _says_transport(self, to: str, sid: str, content: payloads.Content, action: str, transport) -> None:
-        def fill(jingle: payloads.Jingle) -> None:
-            element = payloads.Content()
-            element.creator, element.name, element.senders = content.creator, content.name, content.senders
-            element.transport = transport
-            jingle.contents.append(element)
-
-        await self._says(to, sid, action, fill)
-
-    async def _ends(self, to: str, sid: str, condition: str) -> None:
-        from lxml import etree
-
-        def fill(jingle: payloads.Jingle) -> None:
-            jingle.reason = payloads.Reason()
-            jingle.reason.rest.append(etree.Element(f"{{{model.NS_JINGLE}}}{condition}"))
-
-        await self._says(to, sid, "session-terminate", fill)
 
     # Receiving.
 
@@ -167,7 +56,11 @@ class Conversations:
         key, iv = await self._opens(sender, content)
         size = int(file.size) + (16 if key else 0)
         channel, way = await self._accepts(sender, offer.sid, content)
+        if self.writes_back:
+            await asyncio.to_thread(channel.sendall, memoryview(bytes(self.writes_back)))
         wire = await self._reads(channel, size)
+        if not isinstance(channel, str) and not self.stand_in:
+            self.end = await asyncio.to_thread(how_it_ends, channel)
         decrypted, right = self._decrypts(key, iv, wire)
         await self._says(sender, offer.sid, "session-info", self._received(content.name))
         await self._ends(sender, offer.sid, "success")
@@ -209,6 +102,8 @@ class Conversations:
         ours = payloads.Socks5Transport()
         ours.sid = offered.sid
         ours.candidates.append(self._candidate("direct", "127.0.0.1", listener.port, self.jid, 8_257_536))
+        if self.hasty:
+            await self._answers(sender, sid, content, offered, None)
         await self._accept_with(sender, sid, content, ours)
         stream = await self._agrees(sender, sid, content, offered, ours, listener, initiator=False)
         if stream is not None:
@@ -220,11 +115,6 @@ class Conversations:
         await self._says_transport(sender, sid, content, "transport-accept", inband)
         return wanted.sid, "in-band"
 
-    def _inband(self, sid: str, block_size: int) -> payloads.InbandTransport:
-        element = payloads.InbandTransport()
-        element.sid, element.block_size = sid, str(min(BLOCK, block_size))
-        return element
-
     async def _accept_with(self, sender: str, sid: str, content: payloads.Content, transport) -> None:
         def fill(jingle: payloads.Jingle) -> None:
             element = payloads.Content()
@@ -233,73 +123,6 @@ class Conversations:
             jingle.contents.append(element)
 
         await self._says(sender, sid, "session-accept", fill)
-
-    # SOCKS5.
-
-    @staticmethod
-    def _candidate(kind: str, host: str, port: int, jid: str, priority: int) -> payloads.Candidate:
-        element = payloads.Candidate()
-        element.cid, element.type_, element.host, element.port = secrets.token_hex(4), kind, host, str(port)
-        element.jid, element.priority = jid, str(priority)
-        return element
-
-    async def _agrees(self, peer, sid, content, theirs, ours, listener, *, initiator: bool):
-        """Dial, compare and return the connection with its kind; None where neither side reached the other."""
-        dialled, channel = await self._dials(peer, theirs)
-        answer = payloads.Socks5Transport()
-        answer.sid = theirs.sid
-        if dialled is None:
-            answer.failed = (model.NS_SOCKS5_TRANSPORT, "candidate-error")
-        else:
-            answer.used = payloads.CandidateUsed()
-            answer.used.cid = dialled.cid
-        await self._says_transport(peer, sid, content, "transport-info", answer)
-        used = await self._choice()
-        chosen = next((each for each in ours.candidates if used == each.cid), None)
-        if dialled is None and chosen is None:
-            listener.close()
-            return None
-        if chosen is None or (dialled is not None and self._wins(dialled, chosen, initiator=initiator)):
-            if dialled.type_ == "proxy":
-                _, told = await self._hears("transport-info")
-                assert told.contents[0].transport.activated is not None
-            return channel, dialled.type_
-        if chosen.type_ == "proxy":
-            return await self._activates(peer, sid, content, ours, chosen), "proxy"
-        return await listener.connected(WAIT_S), "direct"
-
-    @staticmethod
-    def _wins(dialled, chosen, *, initiator: bool) -> bool:
-        mine, its = int(dialled.priority), int(chosen.priority)
-        return mine > its or (mine == its and initiator)
-
-    async def _choice(self) -> str | None:
-        _, info = await self._hears("transport-info")
-        transport = info.contents[0].transport
-        return transport.used.cid if transport.used is not None else None
-
-    async def _dials(self, peer: str, theirs: payloads.Socks5Transport):
-        """Dial one after the other, best first; `dstaddr` is computed, never read."""
-        for each in sorted(() if self.stand_in else theirs.candidates, key=lambda candidate: -int(candidate.priority)):
-            if None in {each.cid, each.host, each.jid, each.port, each.priority, each.type_}:
-                continue
-            if each.type_ not in {"direct", "proxy"}:
-                continue
-            with contextlib.suppress(OSError):
-                address = dst_addr(theirs.sid, peer, self.jid)
-                return each, await socks5.dial(each.host, int(each.port), address, timeout_s=DIAL_S)
-        return None, None
-
-    async def _activates(self, peer: str, sid: str, content, ours: payloads.Socks5Transport, chosen):
-        address = dst_addr(ours.sid, self.jid, peer)
-        channel = await socks5.dial(chosen.host, int(chosen.port), address, timeout_s=DIAL_S)
-        if not self.stand_in:
-            await socks5.activate(self._client, chosen.jid, ours.sid, peer)
-        told = payloads.Socks5Transport()
-        told.sid, told.activated = ours.sid, payloads.Activated()
-        told.activated.cid = chosen.cid
-        await self._says_transport(peer, sid, content, "transport-info", told)
-        return channel
 
     # Sending.
 
@@ -337,7 +160,7 @@ class Conversations:
 
     def _offered_transport(self, sid: str, way: str, port: int, proxy):
         if way == "in-band":
-            return self._inband(sid, BLOCK)
+            return self._inband(sid, self.block)
         transport = payloads.Socks5Transport()
         transport.sid, transport.mode = sid, "tcp"  # and no dstaddr
         if way == "dead":
@@ -357,7 +180,7 @@ class Conversations:
         stream = await self._agrees(to, sid, offer, theirs, ours, listener, initiator=True)
         if stream is not None:
             return stream
-        inband = self._inband(secrets.token_hex(8), BLOCK)
+        inband = self._inband(secrets.token_hex(8), self.block)
         await self._says_transport(to, sid, offer, "transport-replace", inband)
         _, accepted = await self._hears("transport-accept")
         return (inband.sid, int(accepted.contents[0].transport.block_size)), "in-band"
@@ -397,36 +220,3 @@ class Conversations:
                 checksum.file.hashes.append(element)
 
         return fill
-
-    # In-band, received.
-
-    async def _on_open(self, iq: aioxmpp.IQ) -> None:
-        self._blocks[iq.payload.sid] = []
-
-    async def _on_data(self, iq: aioxmpp.IQ) -> None:
-        self._blocks[iq.payload.sid].append(base64.b64decode(iq.payload.text))
-        self._changed.set()
-
-    async def _on_close(self, iq: aioxmpp.IQ) -> None:
-        self._closed.add(iq.payload.sid)
-        self._changed.set()
-
-    async def _reads(self, channel, size: int) -> bytes:
-        """Count to `size`; 2.12 waits for the `<close/>` of an in-band stream, too."""
-        if not isinstance(channel, str):
-            return await asyncio.to_thread(_exactly, channel, size)
-        async with asyncio.timeout(WAIT_S):
-            while True:
-                self._changed.clear()
-                got = b"".join(self._blocks[channel])
-                if len(got) >= size and (self.version >= (2, 13) or channel in self._closed):
-                    return got
-                await self._changed.wait()
-
-
-def _exactly(channel: socks5.SocketChannel, size: int) -> bytes:
-    wire = bytearray()
-    buffer = memoryview(bytearray(65_536))
-    while len(wire) < size and (count := channel.recv_into(buffer)):
-        wire += buffer[:count]
-    return bytes(wire)

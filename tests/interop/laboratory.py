@@ -143,7 +143,10 @@ class Peers:
         return [row for row in rows if row["t"] >= since and row["dir"] == "in"]
 
     def start_dino(self) -> None:
+        """Start Dino and wait until it is online, which is later than its window."""
+        began = time.time()
         self.script("start-dino.sh", DINO[0], *(f"{name}@{DOMAIN}" for name in JETS))
+        until(lambda: self.sent_at(began, "https://dino.im"), "Dino never came online")
 
     def restart_dino(self) -> None:
         """Start Dino anew, as after a test that may have killed it."""
