@@ -14,7 +14,7 @@ from jetcli.cli.events import JsonEvents
 from jetcli.cli.streams import Messages, Output
 from jetcli.cli.view import Bars, View
 from jetcli.errors import JetError, PartialError
-from jetcli.transfer.events import Direction, Event, FileDone, FileFailed
+from jetcli.transfer.events import Direction, Event, FileDone, FileFailed, Offered, Progress
 
 #: What a terminal needs that is left while bars are on it: its cursor.
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -47,6 +47,8 @@ class Report:
         self._bytes = 0
         self._told: set[int] = set()
         self._resume_id: str | None = None
+        # Transfers under way that can be resumed; the value says whether anything of them has moved.
+        self._under_way: dict[str | None, bool] = {}
         self._finished = False
 
     def start(self, command: str, account: str | None) -> None:
@@ -56,6 +58,7 @@ class Report:
 
     def emit(self, event: Event) -> None:
         """Tell one event; this is the listener that transfers report to."""
+        self._note_progress(event)
         if isinstance(event, FileFailed):
             self._note_failure(event)
         self.view.emit(event)
@@ -86,13 +89,15 @@ class Report:
         self._finished = True
         self.view.hide()
         if self.json is not None:
+            stopped = next((transfer for transfer, moved in self._under_way.items() if moved), None)
+            resume_id = self._resume_id or stopped
             self.json.result(
                 code,
                 files=self._files,
                 bytes=self._bytes,
                 seconds=round(time.monotonic() - self._began, 3),
-                resumable=self._resume_id is not None,
-                resume_id=self._resume_id,
+                resumable=resume_id is not None,
+                resume_id=resume_id,
             )
 
     def last_words(self, code: int) -> None:
@@ -104,6 +109,15 @@ class Report:
                 return
         if self.json is not None and not self._finished and not self.output.would_block():
             self.result(code)
+
+    def _note_progress(self, event: Event) -> None:
+        match event:
+            case Offered(resumable=True):
+                self._under_way[event.id] = False
+            case Progress() if event.id in self._under_way and event.bytes:
+                self._under_way[event.id] = True
+            case FileDone() | FileFailed():
+                self._under_way.pop(event.id, None)
 
     def _note_failure(self, event: FileFailed) -> None:
         self._told.add(id(event.error))

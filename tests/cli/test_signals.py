@@ -95,6 +95,7 @@ def test_the_first_signal_ends_the_transfer_in_good_order(start, number, code):
     told = [json.loads(line) for line in out.splitlines()]
     assert [line["type"] for line in told] == ["start", "offer", "progress", "result"]
     assert (told[-1]["exit"], told[-1]["ok"]) == (code, False)
+    assert (told[-1]["resumable"], told[-1]["resume_id"]) == (True, "k3v9")
 
 
 def test_where_the_transfer_is_can_be_asked_by_a_signal(start):

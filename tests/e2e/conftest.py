@@ -141,8 +141,9 @@ class Jet:
 
     @property
     def events(self) -> list[dict]:
-        """The events of `--json` so far."""
-        return [json.loads(line) for line in self._lines("stdout") if line.startswith("{")]
+        """The events of `--json` so far; they give way where standard output is for a file's bytes."""
+        to_stdout = "receive" in self.args and {"--stdout", "--unverified-stdout", "-"} & set(self.args)
+        return [json.loads(line) for line in self._lines("stderr" if to_stdout else "stdout") if line.startswith("{")]
 
     def ready(self) -> str:
         """Wait until a receiver can be seen; return its full JID."""
