@@ -103,6 +103,8 @@ CONTENTS = st.builds(
     security=optional(SECURITIES),
     transfer=optional(SIDS),
     prove=st.booleans(),
+    batch=optional(st.integers(1, 1_000_000).map(lambda of: model.Batch("b", (of + 1) // 2, of))),
+    bundle=optional(st.integers(0, 1_000_000)),
 )
 NOTES = st.one_of(
     st.builds(model.CandidateUsed, SIDS),
@@ -111,6 +113,9 @@ NOTES = st.one_of(
     st.builds(model.ProxyError),
 )
 CONDITIONS = st.sampled_from(["success", "decline", "cancel", "failed-application", "security-error"])
+REFUSED = st.lists(
+    st.tuples(st.integers(1, 1_000_000), st.builds(model.Reason, CONDITIONS, optional(texts(MAX_DESC)))), max_size=4
+).map(tuple)
 ACTIONS = st.one_of(
     st.builds(model.Initiate, SIDS, CONTENTS, optional(texts(3071))),
     st.builds(model.Accept, SIDS, CONTENTS, optional(texts(3071))),
@@ -127,6 +132,7 @@ ACTIONS = st.one_of(
     ),
     st.builds(model.SessionInfo, SIDS, st.builds(model.Ping)),
     st.builds(model.SessionInfo, SIDS, st.builds(model.Prefix, NUMBERS, st.binary(min_size=1, max_size=64))),
+    st.builds(model.SessionInfo, SIDS, st.builds(model.MembersEnded, st.integers(0, 1_000_000), REFUSED)),
     st.builds(
         model.Terminate,
         SIDS,
@@ -134,7 +140,7 @@ ACTIONS = st.one_of(
             model.Reason,
             CONDITIONS,
             optional(texts(MAX_DESC)),
-            optional(st.sampled_from(["file-not-available", "unknown-transfer", "source-changed"])),
+            optional(st.sampled_from(["file-not-available", "unknown-transfer", "source-changed", "singly"])),
         ),
     ),
 )
