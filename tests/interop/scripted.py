@@ -88,9 +88,10 @@ class Scripted:
         version=(2, 13),
         *,
         called: str = "Conversations",
+        release: str | None = None,
         features=FEATURES,
     ) -> Self:
-        """Go online; everything is closed with `stack`."""
+        """Go online; everything is closed with `stack`. `release` is told to whoever asks for it."""
 
         def setup(client: aioxmpp.Client) -> None:
             server = client.summon(aioxmpp.DiscoServer)
@@ -101,6 +102,9 @@ class Scripted:
                 server.register_feature(feature)
             client.summon(aioxmpp.EntityCapsService)
             client.summon(OmemoPep)
+            if release is not None:
+                software = client.summon(aioxmpp.VersionServer)
+                software.name, software.version = called, release
 
         connection = await stack.enter_async_context(
             await Connection.open(settings, resource=f"{called}.x1", presence=Presence(), setup=setup)

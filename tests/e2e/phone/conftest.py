@@ -21,13 +21,13 @@ def script():
 
 @pytest.fixture
 async def phone(script, home, tmp_path):
-    """Start a Conversations on an account that is a contact of `romeo`."""
+    """Start a Conversations on an account that is a contact of `romeo`; it may say that it is another client."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(romeo, version):
+        async def start(romeo, version=(2, 13), **kwargs):
             juliet = home("juliet", contacts=[romeo], enrolled=False)
             server = juliet.server
             settings = AccountSettings(juliet.jid, juliet.password, (server.host, server.port), ca_file=server.ca_file)
-            return await script.Conversations.start(stack, settings, tmp_path / "phone", version)
+            return await script.Conversations.start(stack, settings, tmp_path / "phone", version, **kwargs)
 
         yield start

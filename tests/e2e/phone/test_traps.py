@@ -12,34 +12,18 @@ T8  Who ends a stream too early breaks it, and who is killed leaves the other wa
 
 import asyncio
 import base64
-import contextlib
 import os
 import signal
 
 import pytest
 from aioxmpp.entitycaps import caps115
 
-from jetcli.xmpp.account import AccountSettings
 from jetcli.xmpp.omemo_pep import OmemoPep
 from jetcli.xmpp.socks5 import StreamHost, query_streamhost
 
 pytestmark = pytest.mark.matrix
 
 SIZE = 200_000
-
-
-@pytest.fixture
-async def client(script, home, tmp_path):
-    """Bring a contact of `romeo` online whose client has another name: `await client(romeo, "Libervia")`."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(romeo, called="Conversations", **kwargs):
-            juliet = home("juliet", contacts=[romeo], enrolled=False)
-            server = juliet.server
-            settings = AccountSettings(juliet.jid, juliet.password, (server.host, server.port), ca_file=server.ca_file)
-            return await script.Conversations.start(stack, settings, tmp_path / "phone", called=called, **kwargs)
-
-        yield start
 
 
 def bare(juliet) -> str:
@@ -57,9 +41,9 @@ async def proxy_of(juliet) -> StreamHost:
 # T2: one proxy, offered by both.
 
 
-async def test_the_address_of_the_proxy_that_the_peer_offered_is_not_offered_again(home, receiver, client):
+async def test_the_address_of_the_proxy_that_the_peer_offered_is_not_offered_again(home, receiver, phone):
     romeo = home("romeo")
-    juliet = await client(romeo)
+    juliet = await phone(romeo)
     receiving = receiver(romeo, "--path", "relay", ready=False)
     jid = await asyncio.to_thread(receiving.ready)
     content, proxy = os.urandom(SIZE), await proxy_of(juliet)
@@ -94,9 +78,9 @@ def is_prekey(offer) -> bool:
     return all(key.prekey for key in offer.contents[0].security.encrypted.envelope().keys)
 
 
-async def test_a_client_that_never_confirms_a_session_can_be_sent_to_again(home, jet, client, mute):
+async def test_a_client_that_never_confirms_a_session_can_be_sent_to_again(home, jet, phone, mute):
     romeo = home("romeo")
-    juliet = await client(romeo)
+    juliet = await phone(romeo)
     mute(juliet)
     for number in range(2):
         file = romeo.file(f"{number}.jpg", 1000)
@@ -107,9 +91,9 @@ async def test_a_client_that_never_confirms_a_session_can_be_sent_to_again(home,
     assert [is_prekey(offer) for offer in offers] == [True, True]
 
 
-async def test_a_client_whose_keys_stay_prekey_can_send_again(home, receiver, client, mute):
+async def test_a_client_whose_keys_stay_prekey_can_send_again(home, receiver, phone, mute):
     romeo = home("romeo")
-    juliet = await client(romeo)
+    juliet = await phone(romeo)
     mute(juliet)
     for number in range(2):
         receiving = receiver(romeo, ready=False)
@@ -124,9 +108,9 @@ async def test_a_client_whose_keys_stay_prekey_can_send_again(home, receiver, cl
 
 
 @pytest.mark.parametrize("called", ["Libervia", "Conversations"])
-async def test_each_client_is_sent_the_checksum_that_it_can_compare(home, jet, client, called):
+async def test_each_client_is_sent_the_checksum_that_it_can_compare(home, jet, phone, called):
     romeo = home("romeo")
-    juliet = await client(romeo, called)
+    juliet = await phone(romeo, called=called)
     file = romeo.file("photo.jpg", SIZE)
     sending = jet(romeo, "send", file, bare(juliet))
     saved = await juliet.receive()
@@ -149,10 +133,10 @@ async def test_each_client_is_sent_the_checksum_that_it_can_compare(home, jet, c
 # T6: hashes of capabilities that fit nothing.
 
 
-async def test_a_client_whose_capabilities_do_not_fit_their_hash_is_asked_and_believed(home, jet, client, monkeypatch):
+async def test_a_client_whose_capabilities_do_not_fit_their_hash_is_asked_and_believed(home, jet, phone, monkeypatch):
     monkeypatch.setattr(caps115, "hash_query", lambda _answer, _algorithm: "AAAAAAAAAAAAAAAAAAAAAAAAAAA=")
     romeo = home("romeo")
-    juliet = await client(romeo)
+    juliet = await phone(romeo)
     for _ in range(2):
         sending = jet(romeo, "-vv", "send", romeo.file("photo.jpg", 1000), bare(juliet))
         assert (await juliet.receive()).tag_right
@@ -164,9 +148,9 @@ async def test_a_client_whose_capabilities_do_not_fit_their_hash_is_asked_and_be
 # T7: the order of stanzas.
 
 
-async def test_a_client_that_says_it_reached_nothing_before_it_accepts_is_reached_all_the_same(home, jet, client):
+async def test_a_client_that_says_it_reached_nothing_before_it_accepts_is_reached_all_the_same(home, jet, phone):
     romeo = home("romeo")
-    juliet = await client(romeo)
+    juliet = await phone(romeo)
     juliet.hasty = True
     file = romeo.file("photo.jpg", SIZE)
     sending = jet(romeo, "send", file, bare(juliet))
@@ -175,9 +159,9 @@ async def test_a_client_that_says_it_reached_nothing_before_it_accepts_is_reache
     assert (saved.way, saved.content) == ("direct", file.read_bytes())
 
 
-async def test_a_client_that_forgot_the_session_before_the_checksum_came_has_the_file(home, jet, client):
+async def test_a_client_that_forgot_the_session_before_the_checksum_came_has_the_file(home, jet, phone):
     romeo = home("romeo")
-    juliet = await client(romeo)
+    juliet = await phone(romeo)
     juliet.refuses.add("session-info")
     file = romeo.file("photo.jpg", SIZE)
     sending = jet(romeo, "send", file, bare(juliet))
@@ -186,9 +170,9 @@ async def test_a_client_that_forgot_the_session_before_the_checksum_came_has_the
     assert saved.content == file.read_bytes()
 
 
-async def test_the_confirmation_of_a_file_comes_before_the_end_of_the_session(home, receiver, client):
+async def test_the_confirmation_of_a_file_comes_before_the_end_of_the_session(home, receiver, phone):
     romeo = home("romeo")
-    juliet = await client(romeo)
+    juliet = await phone(romeo)
     receiving = receiver(romeo, ready=False)
     jid = await asyncio.to_thread(receiving.ready)
     await juliet.send(jid, "photo.jpg", os.urandom(SIZE))
@@ -200,9 +184,9 @@ async def test_the_confirmation_of_a_file_comes_before_the_end_of_the_session(ho
 # T8: the end of a stream.
 
 
-async def test_bytes_that_are_written_against_the_stream_do_not_break_it(home, jet, client):
+async def test_bytes_that_are_written_against_the_stream_do_not_break_it(home, jet, phone):
     romeo = home("romeo")
-    juliet = await client(romeo, "Dino")
+    juliet = await phone(romeo, called="Dino")
     juliet.writes_back = 16
     file = romeo.file("photo.jpg", SIZE)
     sending = jet(romeo, "send", file, bare(juliet))
@@ -213,9 +197,9 @@ async def test_bytes_that_are_written_against_the_stream_do_not_break_it(home, j
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_whoever_is_stopped_ends_the_session_first(home, jet, client, number):
+async def test_whoever_is_stopped_ends_the_session_first(home, jet, phone, number):
     romeo = home("romeo")
-    juliet = await client(romeo)
+    juliet = await phone(romeo)
     sending = jet(romeo, "send", romeo.file("film.mkv", 60_000_000), bare(juliet))
     sender, offer = await juliet._hears("session-initiate")
     channel, _ = await juliet._accepts(sender, offer.sid, offer.contents[0])
