@@ -16,9 +16,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import pytest
+from inbands import Bench
+from omemos import JULIET, ROMEO, Book, Lock, Pep, World
 
 from jetcli.trial.certificates import Leaf
 from jetcli.xmpp.connection import AccountSettings, Connection, Presence, new_resource
+from jetcli.xmpp.omemo import Omemo
 
 
 class Memory(dict):
@@ -161,3 +164,58 @@ async def scripted(tmp_path) -> AsyncIterator[Callable[..., Awaitable[Scripted]]
             return playing
 
         yield start
+
+
+@pytest.fixture
+async def bench():
+    """Make benches, whose channels are closed after the test."""
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Bench(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.channel.close()
+        await each.released.wait()
+
+
+@pytest.fixture
+def world():
+    """Return the server that the people with OMEMO share."""
+    return World()
+
+
+@pytest.fixture
+async def start(world, new_memory):
+    """Start a jet: `start(ROMEO)`; `start(ROMEO, like=other)` shares the other's state, as a second process does."""
+    running = []
+
+    async def begin(jid, *, like=None):
+        memory = like.memory if like else new_memory()
+        book = like.book if like else Book()
+        lock = like.lock if like else Lock()
+        pep = Pep(world, jid, memory)
+        jet = await Omemo.begin(pep, jid, memory, book, lock, now=lambda: 1000.0)
+        jet.memory, jet.book, jet.lock, jet.pep, jet.jid = memory, book, lock, pep, jid
+        jet.met = []
+        jet.on_new_device = jet.met.append
+        running.append(jet)
+        return jet
+
+    yield begin
+    for jet in running:
+        await jet.close()
+
+
+@pytest.fixture
+async def romeo(start):
+    """Return a jet of Romeo."""
+    return await start(ROMEO)
+
+
+@pytest.fixture
+async def juliet(start):
+    """Return a jet of Juliet."""
+    return await start(JULIET)
