@@ -26,7 +26,7 @@ def refused(jet, home):
         assert "Traceback" not in process.stderr
         assert sorted(somebody.files.rglob("*")) == before
 
-    run.files = somebody.files
+    run.files, run.home = somebody.files, somebody
     return run
 
 
@@ -64,3 +64,28 @@ def test_a_socket_is_no_file(refused, monkeypatch):
 def test_a_file_without_permission_is_named(refused):
     (refused.files / "x").touch(mode=0o000)
     refused("send", "x", "bob@ex.org", code=13, line="cannot read 'x': permission denied")
+
+
+def test_a_configuration_with_a_password_that_others_can_read_is_not_used(refused):
+    config = refused.home.path / "config.toml"
+    config.write_text(config.read_text().replace("jid =", 'password = "ro5e"\njid =', 1))
+    config.chmod(0o644)
+    line, hint = f"'{config}' can be read by others", f"chmod 600 '{config}'"
+    refused("send", "/etc/hostname", "bob@ex.org", code=3, line=line, hint=hint)
+
+
+def test_damaged_state_is_named_and_left_as_it_is(refused, jet):
+    state = refused.home.path / "state" / refused.home.jid
+    jet(refused.home, "resume", "--list").finished()
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = state / "state.db"
+    database.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    database.chmod(0o600)
+    before = database.read_bytes()
+    for words in (["resume", "k3v9"], ["status"], ["trust", "bob@ex.org"], ["send", "/etc/hostname", "bob@ex.org"]):
+        refused(*words, code=3, line=f"the state in '{database}' is damaged")
+    assert database.read_bytes() == before
+
+
+def test_a_transfer_that_nobody_knows_is_a_usage_error(refused):
+    refused("resume", "nosuch", code=2, line="no transfer 'nosuch'")
