@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from jetcli.cli.grammar import FILE, PATHS, SETTINGS, JetCommand, global_options, retry_option, trust_options
+from jetcli.cli.grammar import FILE, PATHS, SETTINGS, WAIT, JetCommand, global_options, retry_option, trust_options
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.suggestions import contacts, transfers
 
@@ -20,6 +20,7 @@ from jetcli.cli.suggestions import contacts, transfers
         "jet resume k3v9",
         "jet resume --all",
         "jet resume --list",
+        "jet resume --wait forever                       whenever the other side comes online",
     ),
 )
 @click.argument("words", nargs=-1, metavar="[ID|FILE]...", shell_complete=transfers)
@@ -30,6 +31,9 @@ from jetcli.cli.suggestions import contacts, transfers
 @click.option("--on-exist", type=click.Choice(["rename", "skip", "fail"]), help="What to do where the name is taken.")
 @click.option("--adopt", is_flag=True, help="Take the part although it is another file than jet left, such as a copy.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
+@click.option(
+    "--wait", type=WAIT, default="30s", metavar="DUR", help="Wait so long for the other side; or `forever`. (30s)"
+)
 @retry_option
 @trust_options
 @global_options

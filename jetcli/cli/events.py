@@ -178,9 +178,9 @@ def _file(event: happened.FileDone) -> Json:
 
 def _waiting(event: happened.Waiting) -> Json:
     return {
-        "for": "peer" if event.direction == "receive" else "network",
+        "for": "peer" if event.direction == "receive" or event.retry_in is None else "network",
         "attempt": event.attempt,
-        "retry_in": round(event.retry_in, 1),
+        "retry_in": None if event.retry_in is None else round(event.retry_in, 1),
         "message": event.cause.message,
     }
 

@@ -39,6 +39,7 @@ def resume_command(
     on_exist: OnExist | None,
     adopt: bool,
     path: PathPolicy | None,
+    wait: float,
     retry: int | None,
 ) -> int:
     """Continue, show or forget interrupted transfers (`jet resume`); returns the exit code."""
@@ -61,9 +62,8 @@ def resume_command(
         raise UsageError("-o is for a single file")
     from jetcli.cli.work import network_of
 
-    return _continue(
-        invocation, config, chosen, Placing(output, on_exist, adopt), network_of(invocation, config, path, retry)
-    )
+    network = network_of(invocation, config, path, retry)
+    return _continue(invocation, config, network, chosen, placing=Placing(output, on_exist, adopt), wait_s=wait)
 
 
 def show_transfers(report: "Report", records: Sequence[TransferRecord], directory: Path) -> None:
@@ -82,7 +82,13 @@ def show_transfers(report: "Report", records: Sequence[TransferRecord], director
 
 
 def _continue(
-    invocation: Invocation, config: Config, records: Sequence[TransferRecord], placing: Placing, network: Network
+    invocation: Invocation,
+    config: Config,
+    network: Network,
+    records: Sequence[TransferRecord],
+    *,
+    placing: Placing,
+    wait_s: float,
 ) -> int:
     from jetcli.cli.session import go_online
 
@@ -93,7 +99,7 @@ def _continue(
         from jetcli.cli.report import exit_code
         from jetcli.transfer.resume import resume_files
 
-        results = await resume_files(online, records, placing, report.emit)
+        results = await resume_files(online, records, placing, report.emit, wait_s=wait_s)
         again = [record for record, result in zip(records, results, strict=True) if _may_start_again(record, result)]
         if again and interactive(invocation):
             restarted = {record.id: await _start_again(online, record, report) for record in again}
@@ -120,6 +126,7 @@ async def _start_again(online: "Online", record: TransferRecord, report: "Report
     question = f"Send {shown(record.name)} to {shown(record.peer)} again from the beginning?"
     if not await Questions(report.view, report.json).confirm(record.id, question):
         return None
+    online.transfers.finish(record.id, TransferState.FAILED, record.updated)
     options = SendOptions(online.network, name=record.name)
     return (await send_files(online, [Path(record.path)], record.peer, options, report.emit))[0]
 

@@ -5,6 +5,7 @@ one moves); elsewhere each change of state is a line, and progress one every ten
 passes through `policy.shown`, and none of it is ever read as markup.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -239,6 +240,10 @@ class View:
 
     @_tell.register
     def _waiting_on(self, event: happened.Waiting) -> None:
+        if event.retry_in is None:
+            most = "" if math.isinf(event.until_s) else f" ({duration_text(event.until_s)} at most)"
+            self.line(f"{self._name(event.id)}: {event.cause.message}; waiting for a jet that knows the transfer{most}")
+            return
         who = "the sender" if event.direction == "receive" else "the network"
         self.line(
             f"{self._name(event.id)}: {event.cause.message}; waiting for {who}"

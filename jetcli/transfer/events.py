@@ -153,14 +153,16 @@ class Detail:
 class Waiting:
     """A transfer broke and goes on by itself: the `attempt`-th try begins in `retry_in` seconds.
 
-    `cause` is why it broke; a receiver waits for the sender to come back.
+    `cause` is why it broke; a receiver waits for the sender to come back. Without `retry_in` somebody else is waited
+    for, `until_s` seconds at most.
     """
 
     id: str
     direction: Direction
     cause: JetError
     attempt: int
-    retry_in: float
+    retry_in: float | None
+    until_s: float = 0.0
 
 
 Event = (

@@ -127,7 +127,8 @@ def failure_of(end: Ended, peer: str, name: str, *, flowing: bool) -> JetError:
     if end.reason.condition in {"decline", "busy"}:
         return DeclinedError(f"{peer} declined '{name}'{told}")
     if end.reason.application == UNKNOWN_TRANSFER:
-        return NotResumableError(f"{peer} knows nothing of the transfer of '{name}' any more")
+        told_of = f"{peer} knows nothing of the transfer of '{name}' any more"
+        return NotResumableError(told_of, application=UNKNOWN_TRANSFER)
     if end.reason.application == SOURCE_CHANGED:
         return NotResumableError(f"'{name}' is not what it was when its transfer began; it has to start again")
     if end.reason.application == "file-not-available":

@@ -50,7 +50,7 @@ ELSEWHERE = {
     8: ("e2e/test_trust.py", "test_a_new_device_after_verification_stops_everything_until_it_is_decided"),
     9: ("e2e/test_people.py", "test_a_person_says_no_and_waits_on_for_another_file"),
     10: ("e2e/test_saving.py", "test_a_limit_on_the_size_of_files_at_the_receiver_is_exit_13_there"),
-    11: ("e2e/test_resume.py", "test_a_source_with_other_bytes_under_the_same_time_is_found_out"),
+    11: ("e2e/resume/test_resume.py", "test_a_source_with_other_bytes_under_the_same_time_is_found_out"),
     12: ("e2e/hostile/test_offers.py", "test_envelopes_of_two_offers_cannot_be_exchanged_between_jets"),
     14: ("e2e/test_interruptions.py", "test_an_interruption_ends_only_its_own_file_of_several"),
     15: ("e2e/test_saving.py", "test_odd_names_are_kept_and_hidden_ones_refused"),

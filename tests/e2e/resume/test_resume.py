@@ -8,55 +8,13 @@ import sqlite3
 
 import pytest
 
-SIZE = 32_000_000
-STALL = 20_000_000
-#: What may be sent twice: 8 MiB between two notes of the receiver, and what was on its way.
-TWICE = 10_000_000
 NOT_RESUMABLE = 11
-
-
-@pytest.fixture
-def broken(over, receiver, jet):
-    """Break a transfer half-way by killing: `connection = broken(pair, "sender", "receiver")`.
-
-    Both processes have ended afterwards, and the connection would carry bytes again.
-    """
-
-    def bring(pair, *killed, size=SIZE, send=(), receive=()):
-        romeo, juliet = pair
-        connection = over(romeo, juliet, network='idle = "2s"', stall_after=STALL)
-        romeo.file("film.mkv", size)
-        receiving = receiver(juliet, "--json", *receive)
-        sending = jet(romeo, "--json", "send", "film.mkv", *send, juliet.jid)
-        receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
-        for process, name in ((sending, "sender"), (receiving, "receiver")):
-            if name in killed:
-                process.signal(signal.SIGKILL)
-        if not killed:
-            connection.cut()
-        assert sending.finished().code in {-9, 10}, sending
-        assert receiving.finished().code in {-9, 10}, receiving
-        connection.move()
-        connection.carried = 0
-        [part] = juliet.parts
-        assert list(juliet.saved) == [part.name]
-        return connection
-
-    return bring
-
-
-def whole(pair, connection) -> None:
-    """The file is there and equal, and what had arrived was not sent again."""
-    romeo, juliet = pair
-    assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
-    assert connection.carried < SIZE - STALL + TWICE
-
 
 EITHER = [(), ("sender",), ("receiver",), ("sender", "receiver")]
 
 
 @pytest.mark.parametrize("killed", EITHER, ids=lambda killed: "+".join(killed) or "nobody")
-def test_the_receiver_asks_for_the_rest(new_pair, broken, jet, killed):
+def test_the_receiver_asks_for_the_rest(new_pair, broken, jet, killed, half, whole):
     romeo, juliet = new_pair
     connection = broken(new_pair, *killed)
     serving = jet(romeo, "receive", "--accept-all", "--forever")
@@ -65,12 +23,12 @@ def test_the_receiver_asks_for_the_rest(new_pair, broken, jet, killed):
     assert resuming.code == 0, (resuming, serving)
     whole(new_pair, connection)
     assert resuming.events[-1]["files"] == 1
-    assert resuming.event("file")["size"] == SIZE
+    assert resuming.event("file")["size"] == half.size
     assert json.loads(jet(juliet, "--json", "resume", "--list").finished().stdout.splitlines()[0])["type"] != "transfer"
 
 
 @pytest.mark.parametrize("killed", EITHER, ids=lambda killed: "+".join(killed) or "nobody")
-def test_the_sender_offers_the_rest(new_pair, broken, receiver, jet, killed):
+def test_the_sender_offers_the_rest(new_pair, broken, receiver, jet, killed, whole):
     romeo, juliet = new_pair
     connection = broken(new_pair, *killed)
     receiving = receiver(juliet)
@@ -80,47 +38,47 @@ def test_the_sender_offers_the_rest(new_pair, broken, receiver, jet, killed):
     whole(new_pair, connection)
 
 
-def test_a_receiver_that_still_waits_is_found_by_a_sender_that_was_killed(new_pair, over, receiver, jet):
+def test_a_receiver_that_still_waits_is_found_by_a_sender_that_was_killed(new_pair, over, receiver, jet, half):
     romeo, juliet = new_pair
-    connection = over(romeo, juliet, network='idle = "2s"', stall_after=STALL)
-    film = romeo.file("film.mkv", SIZE)
+    connection = over(romeo, juliet, network='idle = "2s"', stall_after=half.stall)
+    film = romeo.file("film.mkv", half.size)
     receiving = receiver(juliet, "--json", "--retry", "9")
     sending = jet(romeo, "send", film, juliet.jid)
-    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
+    receiving.event("progress", lambda event: event["bytes"] > half.arrived)
     sending.signal(signal.SIGKILL)
     receiving.event("waiting")
     connection.move()
     resuming = jet(romeo, "resume").finished()
     assert (resuming.code, receiving.finished().code) == (0, 0), (resuming, receiving)
     assert juliet.saved == {"film.mkv": film.read_bytes()}
-    assert connection.carried < SIZE + TWICE
+    assert connection.carried < half.size + half.twice
 
 
 # Without a word of the user.
 
 
-def test_a_cut_connection_is_made_anew_and_the_transfer_goes_on(new_pair, over, receiver, jet):
+def test_a_cut_connection_is_made_anew_and_the_transfer_goes_on(new_pair, over, receiver, jet, half):
     romeo, juliet = new_pair
-    connection = over(romeo, juliet, cut_after=STALL)
-    film = romeo.file("film.mkv", SIZE)
+    connection = over(romeo, juliet, cut_after=half.stall)
+    film = romeo.file("film.mkv", half.size)
     receiving = receiver(juliet, "--json", "--retry", "9")
     sending = jet(romeo, "--json", "send", film, juliet.jid, "--retry", "9")
     receiving.event("progress", lambda event: event["bytes"] > 0)
     assert sending.event("waiting")["for"] == "network"
     assert (sending.finished().code, receiving.finished().code) == (0, 0), (sending, receiving)
     assert juliet.saved == {"film.mkv": film.read_bytes()}
-    assert connection.carried < SIZE + TWICE
+    assert connection.carried < half.size + half.twice
     assert [event["type"] for event in sending.events].count("file") == 1
     assert not [event for event in sending.events if event["type"] == "error"]
 
 
-def test_a_receiver_that_was_killed_and_started_again_gets_the_rest_by_itself(new_pair, over, receiver, jet):
+def test_a_receiver_that_was_killed_and_started_again_gets_the_rest_by_itself(new_pair, over, receiver, jet, half):
     romeo, juliet = new_pair
-    connection = over(romeo, juliet, stall_after=STALL)
-    film = romeo.file("film.mkv", SIZE)
+    connection = over(romeo, juliet, stall_after=half.stall)
+    film = romeo.file("film.mkv", half.size)
     receiving = receiver(juliet, "--json")
     sending = jet(romeo, "--json", "send", film, juliet.jid, "--retry", "20")
-    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
+    receiving.event("progress", lambda event: event["bytes"] > half.arrived)
     receiving.signal(signal.SIGKILL)
     receiving.finished()
     connection.cut()
@@ -128,10 +86,10 @@ def test_a_receiver_that_was_killed_and_started_again_gets_the_rest_by_itself(ne
     receiving = receiver(juliet)
     assert (sending.finished(60).code, receiving.finished().code) == (0, 0), (sending, receiving)
     assert juliet.saved == {"film.mkv": film.read_bytes()}
-    assert connection.carried < SIZE + TWICE
+    assert connection.carried < half.size + half.twice
 
 
-def test_the_same_send_again_continues(new_pair, broken, receiver, jet):
+def test_the_same_send_again_continues(new_pair, broken, receiver, jet, whole):
     romeo, juliet = new_pair
     connection = broken(new_pair, "sender")
     receiving = receiver(juliet)
@@ -143,7 +101,7 @@ def test_the_same_send_again_continues(new_pair, broken, receiver, jet):
 # The source is not what it was.
 
 
-def test_a_copied_source_has_to_be_proven_and_goes_on(new_pair, broken, jet):
+def test_a_copied_source_has_to_be_proven_and_goes_on(new_pair, broken, jet, whole):
     """A copy with the same time has the same bytes, but it is not the same file: the receiver proves what it holds."""
     romeo, juliet = new_pair
     connection = broken(new_pair)
@@ -185,12 +143,17 @@ def test_a_source_that_was_changed_has_to_start_again(new_pair, broken, jet):
 # Records.
 
 
-def test_what_is_unfinished_is_listed_and_can_be_forgotten(new_pair, broken, jet):
+def test_what_is_unfinished_is_listed_and_can_be_forgotten(new_pair, broken, jet, half):
     _, juliet = new_pair
     broken(new_pair)
     [row] = [event for event in jet(juliet, "--json", "resume", "--list").finished().events if "part" in event]
-    assert (row["direction"], row["name"], row["size"], row["state"]) == ("receive", "film.mkv", SIZE, "interrupted")
-    assert row["part_size"] == row["held"] > 18_000_000
+    assert (row["direction"], row["name"], row["size"], row["state"]) == (
+        "receive",
+        "film.mkv",
+        half.size,
+        "interrupted",
+    )
+    assert row["part_size"] == row["held"] > half.arrived
     forgetting = jet(juliet, "resume", "--forget", row["transfer"]).finished()
     assert forgetting.code == 0, forgetting
     assert juliet.saved == {}
