@@ -6,7 +6,7 @@ import os
 import pytest
 
 CHUNK = 262_144
-SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK + 1)
+SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 2 * CHUNK + 1)
 
 
 def test_files_around_the_size_of_a_chunk_arrive_whole_in_one_command(pair, receiver, jet):
@@ -19,6 +19,15 @@ def test_files_around_the_size_of_a_chunk_arrive_whole_in_one_command(pair, rece
     assert juliet.saved == romeo.saved
     assert receiving.stdout.splitlines() == [str(juliet.files / file.name) for file in files]
     assert sending.stdout == ""
+
+
+def test_a_lone_file_of_any_size_arrives_whole(pair, receiver, jet):
+    romeo, juliet = pair
+    receiver(juliet, "--forever")
+    for size in (0, 1, CHUNK, CHUNK + 1):
+        lone = romeo.file(f"{size}.bin", size)
+        assert jet(romeo, "send", lone, juliet.jid).finished().code == 0
+    assert juliet.saved == romeo.saved
 
 
 def test_files_around_the_size_of_a_block_arrive_whole_in_band(pair, receiver, jet):
