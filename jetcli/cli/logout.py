@@ -1,6 +1,7 @@
 """`jet logout`: forget an account's password; with `--remove-device` also all that makes this machine its device."""
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jetcli.cli import keychain
@@ -8,6 +9,7 @@ from jetcli.cli.accounts import config_of, paths_of
 from jetcli.cli.invocation import Invocation
 from jetcli.errors import SetupError
 from jetcli.state.accounts import remove_account
+from jetcli.state.locks import online_here
 from jetcli.state.passwords import remove_password
 from jetcli.transfer.options import Network
 
@@ -28,6 +30,8 @@ def logout_command(invocation: Invocation, *, jid: str | None, remove_device: bo
     if remove_device:
         from jetcli.cli.session import go_online
 
+        _refuse_while_used(directory, account.jid)
+
         async def withdraw(online: "Online") -> int:
             await online.omemo.withdraw()
             return 0
@@ -47,3 +51,12 @@ def logout_command(invocation: Invocation, *, jid: str | None, remove_device: bo
         report.view.line(f"Its keys and history stay in '{directory}'.")
     report.view.line(f"Logged out of {account.jid}.")
     return 0
+
+
+def _refuse_while_used(directory: Path, jid: str) -> None:
+    """Raise SetupError while another jet works with the state: it would publish the device anew."""
+    for other in online_here(directory):
+        raise SetupError(
+            f"another jet ({other}) is online as this device of {jid}",
+            hint=f"stop it with  kill {other.pid}  and log out again" if other.pid else "",
+        )

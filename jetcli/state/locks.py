@@ -130,7 +130,13 @@ def resource_lock(directory: Path, resource: str, *, command: str) -> Iterator[N
 
 def runs_here(directory: Path, resource: str) -> bool:
     """Say whether a process with the same state, this one or another, is online as `resource` of the account."""
-    return _is_held(_resource_path(directory, resource))
+    return _holder(_resource_path(directory, resource)) is not None
+
+
+def online_here(directory: Path) -> list[Holder]:
+    """Return the processes with the same state that are online now."""
+    holders = (_holder(path) for path in sorted(directory.glob("online-*.lock")))
+    return [holder for holder in holders if holder is not None]
 
 
 def _resource_path(directory: Path, resource: str) -> Path:
@@ -143,22 +149,23 @@ def _remove_old_ones(directory: Path) -> None:
     before = time.time() - _OLD_S
     for path in directory.glob("online-*.lock"):
         with contextlib.suppress(OSError):
-            if path.lstat().st_mtime < before and not _is_held(path):
+            if path.lstat().st_mtime < before and _holder(path) is None:
                 path.unlink()
 
 
-def _is_held(path: Path) -> bool:
+def _holder(path: Path) -> Holder | None:
+    """Return who holds a lock, without taking it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
-        return False
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return _read_holder(descriptor)
     finally:
         os.close(descriptor)
-    return False
+    return None
 
 
 def _take(path: Path) -> _Held | Holder:

@@ -1,4 +1,4 @@
-"""Sending to another machine of one's own account, and to no other process of the same machine."""
+"""Several machines of one account, and several processes on one of them."""
 
 from dataclasses import replace
 
@@ -93,3 +93,17 @@ def test_a_machine_that_is_not_trusted_does_not_stand_before_one_that_is(
     assert sending.code == 0, sending
     assert laptop.saved == desk.saved
     assert not any(phone.saved for phone in phones)
+
+
+def test_a_device_that_a_receiver_still_uses_is_not_removed(home, receiver, jet):
+    romeo = home("romeo")
+    receiving = receiver(romeo, "--forever")
+    refused = jet(romeo, "logout", "--remove-device").finished()
+    other = f"another jet (process {receiving.process.pid}, 'jet receive') is online as this device of {romeo.jid}"
+    assert (refused.code, refused.error) == (3, other), refused
+    assert refused.hint == f"stop it with  kill {receiving.process.pid}  and log out again"
+    assert jet(romeo, "trust").finished().code == 0
+    receiving.signal(15)
+    assert receiving.finished().code == 143
+    assert jet(romeo, "logout", "--remove-device").finished().code == 0
+    assert not (romeo.path / "state" / romeo.jid).exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jetcli.errors import SetupError
-from jetcli.state.locks import account_lock, resource_lock, runs_here, transfer_lock
+from jetcli.state.locks import account_lock, online_here, resource_lock, runs_here, transfer_lock
 
 HOLDER = textwrap.dedent(
     """
@@ -208,6 +208,13 @@ def test_a_process_that_is_online_is_known_to_the_others_until_it_ends(tmp_path:
         assert runs_here(tmp_path, "jet.x9/\N{SNOWMAN}")
         assert not runs_here(tmp_path, "jet.x9")
     assert not runs_here(tmp_path, "jet.x9/\N{SNOWMAN}")
+
+
+def test_who_is_online_is_told_by_process_and_command(tmp_path: Path) -> None:
+    with other_process(tmp_path) as child, resource_lock(tmp_path, "mine", command="jet send"):
+        told = {str(holder) for holder in online_here(tmp_path)}
+        assert told == {f"process {child.pid}, 'jet receive'", f"process {os.getpid()}, 'jet send'"}
+    assert online_here(tmp_path) == []
 
 
 def test_what_a_killed_process_left_is_taken_away_later(tmp_path: Path) -> None:
