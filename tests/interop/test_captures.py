@@ -1,77 +1,24 @@
 """Captures of other clients' stanzas, each with one element removed, doubled, emptied or replaced by junk.
 
 Whatever comes of it, jet reads it or answers with an error of its own; nothing else is raised, and nothing is accepted
-that its rules forbid.
+that its rules forbid. What becomes of the whole session is in `test_replay`.
 """
 
 import copy
-import io
-import os
-from collections.abc import Iterator
-from pathlib import Path
 
-import aioxmpp.xml
 import pytest
+from captures import CAPTURES, FILES, jingles, parsed, variants
 from lxml import etree
 
 from jetcli.errors import JetError
 from jetcli.protocol import model
 from jetcli.protocol.offer import JudgedOffer, judge
 from jetcli.protocol.session import Session
-from jetcli.xmpp import payloads
 from jetcli.xmpp.jingle_reader import read
 
-CAPTURES = Path(os.environ.get("PEERS") or Path(__file__).parents[3] / "shared" / "peers").parent / "captures"
-JINGLE = f"{{{model.NS_JINGLE}}}jingle"
 ME, PEER = "me@jet.test/jet", "peer@jet.test/other"
-FILES = sorted(CAPTURES.glob("*.xml"))
-JUNK = "\N{SNOWMAN}\u202e-1'\"<&" + "A" * 5000
 
 pytestmark = pytest.mark.skipif(not FILES, reason=f"no captures at {CAPTURES}")
-
-
-def jingles(path: Path) -> list[etree._Element]:
-    """Return every Jingle element of a capture, in its order."""
-    return list(etree.parse(path).iter(JINGLE))
-
-
-def variants(whole: etree._Element) -> Iterator[tuple[str, etree._Element]]:
-    """Yield every variant of an element with one of its descendants changed."""
-    for number, element in enumerate(whole.iter()):
-        for change in ("removed", "doubled", "emptied", "junk", "junk text", "junk attributes"):
-            fresh = copy.deepcopy(whole)
-            victim = list(fresh.iter())[number]
-            if _changed(victim, change):
-                yield f"{etree.QName(element).localname} {change}", fresh
-
-
-def _changed(victim: etree._Element, change: str) -> bool:
-    parent = victim.getparent()
-    match change:
-        case "removed" if parent is not None:
-            parent.remove(victim)
-        case "doubled" if parent is not None:
-            parent.append(copy.deepcopy(victim))
-        case "emptied":
-            victim.clear()
-        case "junk" if parent is not None:
-            parent.replace(victim, etree.Element("{urn:example:junk}junk", a=JUNK))
-        case "junk text":
-            victim.text = JUNK
-        case "junk attributes" if victim.attrib:
-            for name in victim.attrib:
-                victim.set(name, JUNK)
-        case _:
-            return False
-    return True
-
-
-def parsed(element: etree._Element) -> payloads.Jingle | None:
-    """Return what aioxmpp makes of it; None where it refuses the stanza, which it answers as a bad request."""
-    try:
-        return aioxmpp.xml.read_single_xso(io.BytesIO(etree.tostring(element)), payloads.Jingle)
-    except (ValueError, TypeError):
-        return None
 
 
 def taken(element: etree._Element) -> str:
