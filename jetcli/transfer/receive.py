@@ -6,21 +6,20 @@ What becomes of one admitted offer is in `jetcli.transfer.reception`, whether on
 
 import asyncio
 import os
-from collections import Counter as Tally
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from jetcli.errors import DeclinedError, JetError, UnavailableError
-from jetcli.files.sink import free_bytes
+from jetcli.protocol.bundle import MAX_MEMBERS
 from jetcli.protocol.flood import DECLINE_BURST, DECLINES_PER_S, PeerBuckets
 from jetcli.protocol.model import SINGLY, Batch
-from jetcli.protocol.policy import MAX_WAITING_OFFERS, MAX_WAITING_OFFERS_PER_PEER, shown
+from jetcli.protocol.policy import shown
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import Admitted, admit, may_send, stranger
 from jetcli.transfer.afterwards import Afterwards, run_for
 from jetcli.transfer.collection import Collection
 from jetcli.transfer.commands import Commands
+from jetcli.transfer.consent import Ask, Consents, RefusedError
 from jetcli.transfer.events import (
     Accepted,
     Consent,
@@ -29,7 +28,6 @@ from jetcli.transfer.events import (
     FileFailed,
     Listener,
     Offered,
-    OfferSeen,
     Phase,
     Waiting,
     Warned,
@@ -43,9 +41,6 @@ from jetcli.transfer.reception import Reception
 from jetcli.transfer.serve import Serving
 from jetcli.transfer.unbundling import Rules, Unbundling
 from jetcli.xmpp.negotiation import Negotiation
-
-#: Asks a person about one offer; several are asked one after the other.
-Ask = Callable[[OfferSeen], Awaitable[Consent]]
 
 Result = FileDone | FileFailed
 
@@ -83,10 +78,6 @@ async def receive_files(
     return desk.results
 
 
-class _RefusedError(DeclinedError):
-    """The person who was asked said no."""
-
-
 class _SinglyError(Exception):
     """Every file has to be offered by itself."""
 
@@ -98,13 +89,10 @@ class _Desk:
         self._online = online
         self._options = options
         self._emit = emit
-        self._consent = consent
-        self._asking = asyncio.Lock()
-        self._waiting: Tally[str] = Tally()
-        self._welcome: set[str] = set()
         self._told = PeerBuckets(DECLINE_BURST, DECLINES_PER_S)
         self._tasks: set[asyncio.Task[None]] = set()
         self._commands = Commands(self._command_finished)
+        self._consents = Consents(options, self._commands, consent)
         self._finished = 0
         self._taken = False
         self._active_at = asyncio.get_running_loop().time()
@@ -157,7 +145,7 @@ class _Desk:
     async def _handle(self, negotiation: Negotiation) -> None:
         transfer_id = new_transfer_id(self._online.transfers)
         offer = negotiation.session.offer
-        seen = _Seen(offer.batch, offer.bundle or 1)
+        seen = _Seen(offer.batch, min(offer.bundle or 1, MAX_MEMBERS))
         try:
             result = await self._receive(negotiation, transfer_id, seen)
         except _SinglyError:
@@ -217,7 +205,7 @@ class _Desk:
                 admitted.between_jets and file.range is not None,
             )
         )
-        consent = await self._agree(negotiation, transfer_id, admitted, seen.batch)
+        consent = await self._consents.agree(negotiation, transfer_id, admitted, seen.batch)
         if bundled:
             return await self._receive_bundle(negotiation, transfer_id, admitted, consent, seen)
         name, on_exist = consent.name or admitted.name, consent.on_exist or self._options.on_exist
@@ -312,50 +300,12 @@ class _Desk:
         elif on_exist == "skip" and os.path.lexists(admitted.directory / name):
             raise DeclinedError(f"'{shown(name)}' is here already")
 
-    async def _agree(
-        self, negotiation: Negotiation, transfer_id: str, admitted: Admitted, batch: Batch | None
-    ) -> Consent:
-        """Return how the user takes the file; raise DeclinedError where they do not."""
-        bare_jid, device = negotiation.session.peer.partition("/")[0], admitted.opened.device.identity_key
-        if self._options.accept_all or self._options.senders or bare_jid in self._welcome:
-            return Consent(accept=True)
-        if earlier := self._commands.agreed(device, batch):
-            if not earlier.accept:
-                raise _RefusedError(earlier.reason)
-            return earlier
-        if self._waiting.total() >= MAX_WAITING_OFFERS or self._waiting[bare_jid] >= MAX_WAITING_OFFERS_PER_PEER:
-            raise DeclinedError("other offers are still waiting for an answer")
-        self._waiting[bare_jid] += 1
-        try:
-            async with self._asking:
-                answer = await self._ask(negotiation, self._seen(transfer_id, admitted, negotiation))
-        finally:
-            self._waiting[bare_jid] -= 1
-        self._commands.answer(device, batch, answer)
-        if not answer.accept:
-            raise _RefusedError(answer.reason)
-        if answer.always:
-            self._welcome.add(bare_jid)
-        return answer
-
-    async def _ask(self, negotiation: Negotiation, seen: OfferSeen) -> Consent:
-        """Ask, as long as the offer stands: a sender that gives up takes the question away."""
-        question = asyncio.ensure_future(self._consent(seen))
-        try:
-            waiting: set[asyncio.Future[Any]] = {question, negotiation.ended}
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if question.done():
-                return question.result()
-            raise DeclinedError("withdrawn by the sender")
-        finally:
-            question.cancel()
-
     def _decline(self, negotiation: Negotiation, transfer_id: str, error: DeclinedError) -> None:
         peer = negotiation.session.peer
         by_peer = negotiation.ended.done()
         reason = reason_for(error)
         negotiation.terminate(reason.condition, error.message or None)
-        by = "peer" if by_peer else "me" if isinstance(error, _RefusedError) else "policy"
+        by = "peer" if by_peer else "me" if isinstance(error, RefusedError) else "policy"
         self._tell_declined(transfer_id, peer.partition("/")[0], by, error)
 
     def _tell_declined(self, transfer_id: str, bare_jid: str, by: str, error: DeclinedError) -> None:
@@ -370,23 +320,6 @@ class _Desk:
         failed = FileFailed(transfer_id, "receive", offered.name if offered else None, error)
         self._emit(failed)
         return failed
-
-    def _seen(self, transfer_id: str, admitted: Admitted, negotiation: Negotiation) -> OfferSeen:
-        file, batch = admitted.offer.file, negotiation.session.offer.batch
-        return OfferSeen(
-            id=transfer_id,
-            peer=shown(negotiation.session.peer),
-            trust=admitted.opened.device.trust,
-            name=admitted.name,
-            size=admitted.size,
-            bundle=admitted.offer.content.bundle or 1,
-            media_type=file.media_type and shown(file.media_type),
-            desc=file.desc and shown(file.desc),
-            directory=admitted.directory,
-            free=free_bytes(admitted.directory),
-            files=batch.of if batch else 1,
-            asks_on_exist=self._options.on_exist == "ask",
-        )
 
 
 @dataclass(slots=True)

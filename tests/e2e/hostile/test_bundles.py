@@ -69,8 +69,8 @@ async def test_a_file_that_a_server_turns_into_a_bundle_is_not_opened(receive, j
 
 async def test_a_bundle_that_a_server_turns_into_a_file_is_not_opened(receive, jet_peer):
     victim = await receive()
-    data = stream("a", "b")
-    offer = await bundle(jet_peer, victim, data, 2)
+    data = stream("a")
+    offer = await bundle(jet_peer, victim, data, 1)
     offer.jingle.contents[0].bundle = None
     await offer.send()
     await offer.serve(offer.sealed(data))
