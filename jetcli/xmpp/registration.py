@@ -26,6 +26,14 @@ from jetcli.xmpp.security import security_layer
 from jetcli.xmpp.server import Route
 
 GOODBYE_S = 1.0
+_DATA = "jabber:x:data"
+#: Fields that belong to a CAPTCHA (XEP-0158 section 4, and what servers add).
+_CAPTCHA = frozenset(
+    {
+        "audio_recog", "ocr", "picture_q", "picture_recog", "qa", "SHA-256", "speech_q", "speech_recog", "video_q",
+        "video_recog", "captcha-fallback-text", "captcha-fallback-url", "captchahidden",
+    }
+)  # fmt: skip
 
 #: What a server may want besides name and password (XEP-0077 section 14.1).
 _MORE = ("nick", "name", "first", "last", "email", "address", "city", "state", "zip", "phone", "url", "date", "misc")
@@ -60,8 +68,49 @@ class _Elsewhere(xso.XSO):
 aioxmpp.IQ.as_payload_class(aioxmpp.misc.Preauth)
 
 
+class _Field(xso.XSO):
+    # XEP-0004, as far as it is read to a person. A field without a type is one line of text.
+    TAG = (_DATA, "field")
+    var = xso.Attr("var", default="")
+    label = xso.Attr("label", default="")
+    kind = xso.Attr("type", default="")
+    required = xso.ChildFlag((_DATA, "required"))
+    value = xso.ChildText((_DATA, "value"), default="")
+
+    UNKNOWN_CHILD_POLICY = xso.UnknownChildPolicy.DROP
+    UNKNOWN_ATTR_POLICY = xso.UnknownAttrPolicy.DROP
+
+
+class _Form(xso.XSO):
+    TAG = (_DATA, "x")
+    title = xso.ChildText((_DATA, "title"), default="")
+    instructions = xso.ChildText((_DATA, "instructions"), default="")
+    fields = xso.ChildList([_Field])
+
+    UNKNOWN_CHILD_POLICY = xso.UnknownChildPolicy.DROP
+    UNKNOWN_ATTR_POLICY = xso.UnknownAttrPolicy.DROP
+
+    @property
+    def is_captcha(self) -> bool:
+        """Whether somebody has to show that they are human (XEP-0158)."""
+        return any(field.value == "urn:xmpp:captcha" or field.var in _CAPTCHA for field in self.fields)
+
+    @property
+    def page(self) -> str | None:
+        """Where a browser shows the CAPTCHA (XEP-0158 section 5)."""
+        return next((field.value for field in self.fields if field.var == "captcha-fallback-url" and field.value), None)
+
+    @property
+    def wanted(self) -> list[str]:
+        """What a person has to fill in, in the server's words."""
+        asked = (f for f in self.fields if f.required and f.kind != "hidden" and f.var not in _CAPTCHA)
+        fields = [field.label or field.var for field in asked if field.var not in {"username", "password"}]
+        return [*fields, "a CAPTCHA"] if self.is_captcha else fields
+
+
 # There can be one class for an element, and aioxmpp has it; it lacks what servers without a plain form answer.
 aioxmpp.ibr.Query.elsewhere = xso.Child([_Elsewhere])
+aioxmpp.ibr.Query.form = xso.Child([_Form])
 
 
 async def register_account(settings: AccountSettings, *, token: str | None = None) -> None:
@@ -143,10 +192,14 @@ def _check_form(form: Any, settings: AccountSettings) -> None:
     if not isinstance(form, aioxmpp.ibr.Query):
         raise RemoteProtocolError(f"{settings.domain} sent no form for a new account")
     more = [field for field in _MORE if getattr(form, field) is not None]
+    page, said = form.elsewhere.url if form.elsewhere is not None else None, form.instructions
+    if form.form is not None:
+        more += form.form.wanted
+        page, said = page or form.form.page, form.form.instructions or form.form.title or said
     if form.username is not None and form.password is not None and not more:
         return
-    page = form.elsewhere.url if form.elsewhere is not None else None
+    wanted = ", ".join(shown(each, 80) for each in more) or "a form or a CAPTCHA"
     raise UnsupportedError(
-        f"{settings.domain} wants more for a new account than jet can give: {', '.join(more) or 'a form or a CAPTCHA'}",
-        hint=shown(page or form.instructions or f"make the account with a chat client, then: jet login {settings.jid}"),
+        f"{settings.domain} wants more for a new account than jet can give: {shown(wanted)}",
+        hint=shown(page or said or f"make the account with a chat client, then: jet login {settings.jid}"),
     )

@@ -64,6 +64,53 @@ async def test_a_form_or_a_web_page_is_told_and_no_password_sent(noise, new_acco
     assert b"password" not in server.heard
 
 
+def field(var, *, label="", kind="text-single", value="", required=True):
+    inside = f"<value>{value}</value>" if value else ""
+    return f"<field var='{var}' label='{label}' type='{kind}'>{'<required/>' if required else ''}{inside}</field>"
+
+
+PLAIN = "<username/><password/>"
+NAME, WORD = field("username", label="Username"), field("password", label="Password", kind="text-private")
+CAPTCHA = (
+    field("FORM_TYPE", kind="hidden", value="urn:xmpp:captcha", required=False)
+    + field("captcha-fallback-url", value="https://jet.test/captcha/1")
+    + field("ocr", label="Enter the text you see")
+)
+
+
+@pytest.mark.parametrize(
+    ("plain", "form", "wanted", "hint"),
+    [
+        ("", NAME + WORD + field("email", label="Your e-mail"), "Your e-mail", "Sign here"),
+        ("", NAME + WORD + CAPTCHA, "a CAPTCHA", "https://jet.test/captcha/1"),
+        (PLAIN, NAME + WORD + CAPTCHA, "a CAPTCHA", "https://jet.test/captcha/1"),
+        ("", field("age&#x202e;", label=""), r"age\u202e", "Sign here"),
+        ("", NAME + WORD, "a form or a CAPTCHA", "Sign here"),
+    ],
+    ids=["a field", "a CAPTCHA", "a CAPTCHA behind a plain form", "a field without a label", "a form only"],
+)
+async def test_the_fields_of_a_servers_own_form_are_told_and_no_password_sent(
+    noise, new_account, scripted, authority, plain, form, wanted, hint
+):
+    form = f"<x xmlns='jabber:x:data' type='form'><title>New</title><instructions>Sign here</instructions>{form}</x>"
+    answer = f"<iq type='result' id='none'><query xmlns='{REGISTER}'>{plain}{form}</query></iq>"
+    server = await scripted("", leaf=authority.issue("jet.test"), **{"<iq": answer, "</stream": "</stream:stream>"})
+    settings = new_account(server=("127.0.0.1", server.port), direct_tls=True)
+    with pytest.raises(UnsupportedError) as failure:
+        await register_account(settings)
+    assert failure.value.message.endswith(f"wants more for a new account than jet can give: {wanted}")
+    assert failure.value.hint == hint
+    assert settings.password.encode() not in server.heard
+
+
+async def test_a_form_that_wants_no_more_than_the_plain_one_does_no_harm(noise, new_account, scripted, authority):
+    form = f"<x xmlns='jabber:x:data' type='form'>{NAME}{WORD}{field('email', required=False)}</x>"
+    answer = f"<iq type='result' id='none'><query xmlns='{REGISTER}'>{PLAIN}{form}</query></iq>"
+    says = {'type="get"': answer, 'type="set"': "<iq type='result' id='y'/>", "</stream": "</stream:stream>"}
+    server = await scripted("", leaf=authority.issue("jet.test"), **says)
+    await register_account(new_account(server=("127.0.0.1", server.port), direct_tls=True))
+
+
 async def test_an_answer_without_a_form_is_a_protocol_error(noise, new_account, scripted, authority):
     server = await scripted(
         "", leaf=authority.issue("jet.test"), **{"<iq": "<iq type='result' id='x'/>", "</stream": "</stream:stream>"}
