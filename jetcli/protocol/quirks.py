@@ -32,6 +32,7 @@ class Quirks:
     """How to talk to one client; the defaults are what the specifications say.
 
     `node`: how the caps node in its presence begins.
+    `seen`: the versions that this is known of. No version decides anything: most clients tell none before a transfer.
     `blank_payload`: its OMEMO library keeps the IV of an envelope only beside a `<payload/>`.
     `hex_checksum`: it compares a checksum only when the base64 holds hex text.
     `inband`: an in-band transfer can reach it.
@@ -43,6 +44,7 @@ class Quirks:
 
     client: str = ""
     node: str = ""
+    seen: str = ""
     blank_payload: bool = False
     hex_checksum: bool = False
     inband: bool = True
@@ -53,12 +55,14 @@ class Quirks:
     note: str = ""
 
 
-_KNOWN = (
+#: The clients that are recognised, by the start of the name in their disco#info identity or by their caps node.
+KNOWN = (
     # Acknowledges every in-band block and then marks the file failed; rejects a replaced transport; as receiver seals
     # nothing, and sends the 16-byte tag of that at once (Dino 0.4.2).
     Quirks(
         "Dino",
         node="https://dino.im",
+        seen="0.4.2",
         inband=False,
         written_back=16,
         asks_from=5_000_000,
@@ -68,16 +72,18 @@ _KNOWN = (
     Quirks(
         "Libervia",
         node="https://salut-a-toi.org",
+        seen="0.9",
         blank_payload=True,
         hex_checksum=True,
         seq_modulo=65535,
         note="receives only where its user has switched encryption on for you",
     ),
-    Quirks("Conversations", node="http://conversations.im"),
+    Quirks("Conversations", node="http://conversations.im", seen="2.12 and 2.13"),
     # Sends key and IV as the text of an OMEMO message, which is not XEP-0396.
     Quirks(
         "aTalk",
         node="https://android.atalk.org",
+        seen="its source of July 2026",
         compatible=False,
         note="its encrypted transfers do not follow XEP-0396",
     ),
@@ -131,7 +137,7 @@ DEVIATIONS = (
 def quirks_of(client_name: str | None, node: str | None = None) -> Quirks:
     """Return how to talk to the client whose disco#info identity has this name, or whose presence has this node."""
     name = (client_name or "").casefold()
-    for known in _KNOWN:
+    for known in KNOWN:
         if name.startswith(known.client.casefold()) or (known.node and (node or "").startswith(known.node)):
             return known
     return Quirks(client=client_name or "")

@@ -200,6 +200,7 @@ class Conversations(Scripted):
 
         for seq, start in enumerate(range(0, len(wire), size)):
             await gate.acquire()
+            self.last_number = seq
             tasks.append(asyncio.create_task(deliver(seq, wire[start : start + size])))
         await asyncio.gather(*tasks)
         if not modern:

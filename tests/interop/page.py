@@ -9,13 +9,15 @@ from pathlib import Path
 
 from passes import versions
 
-from jetcli.protocol.quirks import DEVIATIONS
+from jetcli.protocol.quirks import DEVIATIONS, KNOWN
 
 HEAD = """# Which clients jet works with
 
 Written by `make interop` from a run of the real programs; nothing here is typed. A cell works when the bytes at both
 ends are the same, or when jet refused what it has to refuse and saved nothing. How each client differs from the
-specifications is in `jetcli/protocol/quirks.py`, and nowhere else.
+specifications is in `jetcli/protocol/quirks.py`, and nowhere else. Conversations cannot run here: a script plays it,
+2.12 and 2.13, both ways over every path (`tests/e2e/phone`, in `make matrix`). How often the matrix below passed in a
+row is in [docs/interop-runs.md](docs/interop-runs.md).
 
 """
 REFUSED = """
@@ -26,7 +28,7 @@ REFUSED = """
 | an offer without `<security/>`, or with one that cannot be used | 8 | XEP-0391 section 7 |
 | an offer that was not encrypted for this device | 8 | the sender has no session with it; `jet hello` helps |
 | to send in-band to Dino | 7 | Dino acknowledges every block and then drops the file |
-| to send to aTalk | 7 | its encrypted transfers do not follow XEP-0396 |
+| to send to aTalk, and what aTalk offers | 7, 8 | its encrypted transfers do not follow XEP-0396 |
 | to send to Gajim, Psi and others without JET | 7 | they take unencrypted files only |
 | bytes behind the last one, a wrong tag, a wrong checksum | 12, 15 | nothing of it is saved |
 """
@@ -53,9 +55,17 @@ def page(run: dict) -> str:
     ours = [cell for cell in run["cells"] if "jet" in {cell["from"], cell["to"]}]
     works = sum(cell["result"] == "works" for cell in ours)
     lines += ["", f"{works} of {len(ours)} cells of jet work; what the others do among themselves is recorded."]
+    told = [
+        "",
+        "## How a client is recognised",
+        "",
+        "| client | name begins with | caps node | seen |",
+        "|---|---|---|---|",
+    ]
+    told += [f"| {each.client} | {each.client} | {each.node} | {each.seen} |" for each in KNOWN]
     known = ["", "## What the others do, and what jet does", "", "| client | what it does | jet |", "|---|---|---|"]
     known += [f"| {each.client} | {each.what} | {each.answer} |" for each in DEVIATIONS]
-    return HEAD + "\n".join(lines) + "\n" + REFUSED + "\n".join(known) + "\n"
+    return HEAD + "\n".join(lines) + "\n" + REFUSED + "\n".join(told + known) + "\n"
 
 
 if __name__ == "__main__":

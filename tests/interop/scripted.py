@@ -59,6 +59,8 @@ class Scripted:
         #: How many bytes it writes against a stream that it receives, before it reads; and how that stream ended.
         self.writes_back = 0
         self.end = ""
+        #: The number of the last in-band block that it sent.
+        self.last_number = -1
         #: Every Jingle stanza that came, in its order.
         self.heard: list[payloads.Jingle] = []
         #: Jingle actions that it answers with an error.

@@ -1,7 +1,11 @@
 """What clients can do, and how each is talked to."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
+import jetcli
 from jetcli.protocol.model import (
     NS_CHUNKED,
     NS_FILE_TRANSFER,
@@ -9,10 +13,11 @@ from jetcli.protocol.model import (
     NS_JET,
     NS_JET_OMEMO,
     NS_JINGLE,
+    NS_OMEMO,
     NS_RESUME,
     NS_SOCKS5_TRANSPORT,
 )
-from jetcli.protocol.quirks import DEVIATIONS, NEEDED, RECEIVING, SENDING, Quirks, abilities, quirks_of
+from jetcli.protocol.quirks import DEVIATIONS, KNOWN, NEEDED, RECEIVING, SENDING, Quirks, abilities, quirks_of
 
 COMPLETE = frozenset({NS_JINGLE, NS_FILE_TRANSFER, NS_JET, NS_JET_OMEMO, NS_SOCKS5_TRANSPORT, NS_INBAND_TRANSPORT})
 
@@ -96,3 +101,25 @@ def test_the_presence_of_others_makes_nobody_a_known_client():
 def test_every_deviation_is_of_a_client_that_is_recognised():
     assert {each.client for each in DEVIATIONS} == {"Dino", "Libervia", "Conversations", "aTalk"}
     assert all(quirks_of(each.client).client == each.client for each in DEVIATIONS)
+
+
+@pytest.fixture(scope="module")
+def words() -> dict[str, list[str]]:
+    """Every name and every text of each module that names a client but `quirks`, without what only explains it."""
+    found = {}
+    for path in Path(jetcli.__file__).parent.rglob("*.py"):
+        text = path.read_text()
+        if not any(known.client.casefold() in text.casefold() for known in KNOWN):
+            continue
+        nodes = list(ast.walk(ast.parse(text)))
+        explains = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        texts = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in explains]
+        names = [getattr(node, "id", "") or getattr(node, "attr", "") for node in nodes]
+        found[path.name] = [text for text in texts if isinstance(text, str) and text != NS_OMEMO] + names
+    assert found.pop("quirks.py")
+    return found
+
+
+@pytest.mark.parametrize("client", [known.client.casefold() for known in KNOWN])
+def test_no_other_module_names_a_client(words, client):
+    assert [name for name, said in words.items() if any(client in word.casefold() for word in said)] == []

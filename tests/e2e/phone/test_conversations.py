@@ -152,3 +152,18 @@ async def test_a_tail_that_the_proxy_holds_back_is_freed_by_the_end_of_the_sessi
     assert receiving.code == 0, receiving
     assert proxy.held > 0
     assert romeo.saved["photo.jpg"] == content
+
+
+@pytest.mark.soak
+async def test_in_band_numbers_that_do_not_start_again_after_65535_are_taken(home, receiver, phone):
+    romeo = home("romeo")
+    juliet = await phone(romeo)
+    juliet.block = 16
+    receiving = receiver(romeo, ready=False)
+    jid = await asyncio.to_thread(receiving.ready)
+    content = os.urandom(65_600 * juliet.block)
+    assert await juliet.send(jid, "photo.jpg", content, way="in-band") == "in-band"
+    await asyncio.to_thread(receiving.finished, 60)
+    assert juliet.last_number > 65_535
+    assert receiving.code == 0, receiving
+    assert romeo.saved["photo.jpg"] == content
