@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from jetcli.errors import JetError, LocalFileError, NotResumableError, RemoteProtocolError, UnavailableError
+from jetcli.errors import JetError, LocalFileError, RemoteProtocolError
 from jetcli.files.sink import Sink, check_space
 from jetcli.protocol.model import (
     IV_SIZE,
-    UNKNOWN_TRANSFER,
     Cipher,
     Content,
     FileDescription,
@@ -28,37 +27,29 @@ from jetcli.protocol.ranges import rest_of
 from jetcli.state.transfers import TransferRecord, TransferState
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import admit_continuation
-from jetcli.transfer.delivery import demand_known
-from jetcli.transfer.events import Detail, FileDone, Listener, Phase
+from jetcli.transfer.continuation import Continuation, demand_known
+from jetcli.transfer.events import FileDone, Listener, Phase
 from jetcli.transfer.incoming import Begun, Expected, Incoming, believed_time
 from jetcli.transfer.journal import Journal, this_boot
 from jetcli.transfer.options import Placing
-from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, reason_for
+from jetcli.transfer.outcome import Broken, Outcome, reason_for
 from jetcli.transfer.ownership import Mailbox
-from jetcli.transfer.peer import Peer, resuming_peers
+from jetcli.transfer.peer import Peer
 from jetcli.transfer.ways import accepted_transport, no_transport, offered_transport
-from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+from jetcli.xmpp.negotiation import Negotiation
 
 #: Gets the session that was agreed on, what the sender demands, and the secret, once somebody sends the rest.
 Agreed = tuple[Negotiation, Begun, TransportSecret]
 
 
-class Collection:
-    """One recorded file on its way to us, session after session.
-
-    `eager` says that a peer who cannot be found is worth waiting for. `before` is the full JID that had the transfer.
-    """
+class Collection(Continuation):
+    """One recorded file on its way to us; `placing` is where and under which name it is to be saved."""
 
     def __init__(
         self, online: Online, emit: Listener, transfer_id: str, mailbox: Mailbox, placing: Placing | None = None
     ) -> None:
-        self._online = online
-        self._emit = emit
-        self._id = transfer_id
-        self._mailbox = mailbox
+        super().__init__(online, emit, transfer_id, mailbox)
         self._placing = placing or Placing()
-        self.eager = False
-        self.before: str | None = None
 
     async def request(self) -> Outcome:
         """Ask the peer's devices for the rest, one after the other, until one knows the transfer."""
@@ -69,15 +60,17 @@ class Collection:
             return self._already_there(record) or self._broken(error, transient=False)
         if _whole(record, sink):
             return await self._publish(record, sink)
+
+        async def take(peer: Peer, negotiation: Negotiation) -> Outcome:
+            begun, secret = await self._accepted(record, sink.position, peer, negotiation)
+
+            async def begin() -> Begun:
+                return begun
+
+            return await self._incoming(record, sink, negotiation, secret).run(begin)
+
         try:
-            return await self._request(record, sink)
-        except UnavailableError as error:
-            return self._broken(error, transient=self.eager)
-        except JetError as error:
-            return self._broken(error, transient=is_transient(error, None))
-        except SessionEnded as ended:
-            failure = failure_of(ended.end, shown(self.before or record.peer), shown(record.name), flowing=False)
-            return self._broken(failure, transient=is_transient(failure, ended.end))
+            return await self._ask(record, take)
         finally:
             sink.keep()
 
@@ -114,33 +107,6 @@ class Collection:
             return Begun(judged.content, judged.content.prove and sink.position > 0)
 
         return await self._incoming(record, sink, negotiation, secret).run(begin)
-
-    async def _request(self, record: TransferRecord, sink: Sink) -> Outcome:
-        unknown: SessionEnded | None = None
-        for peer in await resuming_peers(self._online, record.peer, before=self.before):
-            self.before = peer.jid
-            negotiation = self._mailbox.current = self._online.jingle.negotiate(
-                peer.jid, self._online.terms(peer.jid, peer.abilities.quirks.client)
-            )
-            try:
-                begun, secret = await self._accepted(record, sink.position, peer, negotiation)
-
-                async def begin(begun: Begun = begun) -> Begun:
-                    return begun
-
-                return await self._incoming(record, sink, negotiation, secret).run(begin)
-            except SessionEnded as ended:
-                if ended.end.reason.application != UNKNOWN_TRANSFER:
-                    raise
-                unknown = ended
-                self._emit(Detail(f"{shown(peer.jid)} does not know the transfer", self._id))
-            except JetError as error:
-                negotiation.end_for(reason_for(error))
-                raise
-            finally:
-                await negotiation.close()
-        assert unknown is not None, "there is at least one peer, or an error"
-        raise unknown
 
     async def _accepted(
         self, record: TransferRecord, offset: int, peer: Peer, negotiation: Negotiation
@@ -258,9 +224,6 @@ class Collection:
         transport = no_transport(judged.transport)
         negotiation.accept(acceptance(judged.content, transport, agreed=Range(size)))
         negotiation.terminate("success")
-
-    def _broken(self, error: JetError, *, transient: bool) -> Broken:
-        return Broken(error, kept=not isinstance(error, NotResumableError), transient=transient)
 
 
 def _whole(record: TransferRecord, sink: Sink) -> bool:

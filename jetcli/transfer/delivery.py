@@ -7,13 +7,11 @@ alive. The source has to be what it was: by its identity, or by a proof of what 
 import secrets
 from pathlib import Path
 
-from jetcli.errors import JetError, LocalFileError, NotResumableError, TrustError, UnavailableError
+from jetcli.errors import JetError, LocalFileError, NotResumableError
 from jetcli.files.source import Source
-from jetcli.protocol.device import Device
 from jetcli.protocol.model import (
     IV_SIZE,
     SOURCE_CHANGED,
-    UNKNOWN_TRANSFER,
     Cipher,
     Content,
     FileDescription,
@@ -24,45 +22,38 @@ from jetcli.protocol.offer import acceptance, check_acceptance, file_offer
 from jetcli.protocol.policy import shown
 from jetcli.protocol.ranges import rest_of
 from jetcli.state.transfers import TransferRecord
-from jetcli.transfer.account import Online
 from jetcli.transfer.admission import admit_continuation
-from jetcli.transfer.events import Detail, Listener, Phase
+from jetcli.transfer.continuation import Continuation, demand_known
+from jetcli.transfer.events import Phase
 from jetcli.transfer.journal import Journal, recorded
-from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, reason_for
+from jetcli.transfer.outcome import Broken, Outcome, is_transient, reason_for
 from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
-from jetcli.transfer.ownership import Mailbox
-from jetcli.transfer.peer import Peer, resuming_peers
+from jetcli.transfer.peer import Peer
 from jetcli.transfer.ways import accepted_transport, no_transport, offered_transport
-from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+from jetcli.xmpp.negotiation import Negotiation
 
 
-class Delivery:
-    """One recorded file on its way to one peer, session after session.
-
-    `eager` says that a peer who cannot be found is worth waiting for. `before` is the full JID that had the transfer.
-    """
-
-    def __init__(self, online: Online, emit: Listener, transfer_id: str, mailbox: Mailbox) -> None:
-        self._online = online
-        self._emit = emit
-        self._id = transfer_id
-        self._mailbox = mailbox
-        self.eager = False
-        self.before: str | None = None
+class Delivery(Continuation):
+    """One recorded file on its way to one peer."""
 
     async def offer(self) -> Outcome:
         """Offer the rest to the peer's devices, one after the other, until one knows the transfer."""
         record = self._online.transfers.get(self._id)
         try:
-            with _opened(record) as source:
-                return await self._offer(record, source)
-        except UnavailableError as error:
-            return self._broken(error, transient=self.eager)
+            source = _opened(record)
         except JetError as error:
             return self._broken(error, transient=is_transient(error, None))
-        except SessionEnded as ended:
-            failure = failure_of(ended.end, shown(self.before or record.peer), shown(record.name), flowing=False)
-            return self._broken(failure, transient=is_transient(failure, ended.end))
+
+        async def send(peer: Peer, negotiation: Negotiation) -> Outcome:
+            begun = await self._accepted(record, source, peer, negotiation)
+
+            async def begin() -> Begun:
+                return begun
+
+            return await self._outgoing(peer.jid, source).run(begin)
+
+        with source:
+            return await self._ask(record, send)
 
     async def answer(self, negotiation: Negotiation) -> Outcome:
         """Send the rest that the receiver asks for, if it is the receiver of this transfer."""
@@ -93,34 +84,6 @@ class Delivery:
             self.before = negotiation.session.peer
             await negotiation.close()
 
-    async def _offer(self, record: TransferRecord, source: Source) -> Outcome:
-        unknown: SessionEnded | None = None
-        for peer in await resuming_peers(self._online, record.peer, before=self.before):
-            self.before = peer.jid
-            negotiation = self._mailbox.current = self._online.jingle.negotiate(
-                peer.jid, self._online.terms(peer.jid, peer.abilities.quirks.client)
-            )
-            try:
-                begun = await self._accepted(record, source, peer, negotiation)
-                outgoing = self._outgoing(peer.jid, source)
-
-                async def begin(begun: Begun = begun) -> Begun:
-                    return begun
-
-                return await outgoing.run(begin)
-            except SessionEnded as ended:
-                if ended.end.reason.application != UNKNOWN_TRANSFER:
-                    raise
-                unknown = ended
-                self._emit(Detail(f"{shown(peer.jid)} does not know the transfer", self._id))
-            except JetError as error:
-                negotiation.end_for(reason_for(error))
-                raise
-            finally:
-                await negotiation.close()
-        assert unknown is not None, "there is at least one peer, or an error"
-        raise unknown
-
     async def _accepted(self, record: TransferRecord, source: Source, peer: Peer, negotiation: Negotiation) -> Begun:
         """Offer the rest under a fresh secret, and return once it is agreed where to go on."""
         secret = TransportSecret(secrets.token_bytes(Cipher.CHUNKED.key_size), secrets.token_bytes(IV_SIZE))
@@ -146,16 +109,8 @@ class Delivery:
         return outgoing
 
     def _broken(self, error: JetError, *, transient: bool) -> Broken:
+        # Without its source there is nothing to go on from.
         return Broken(error, kept=not isinstance(error, NotResumableError | LocalFileError), transient=transient)
-
-
-def demand_known(record: TransferRecord, devices: tuple[Device, ...]) -> None:
-    """Refuse to continue a transfer with devices that it did not begin with; raises TrustError."""
-    if not any(record.knows(device.identity_key) for device in devices):
-        raise TrustError(
-            f"{shown(record.peer)} has none of the keys any more that '{shown(record.name)}' began with",
-            hint=f"compare the fingerprints, then send the file again:  jet caps {shown(record.peer)}",
-        )
 
 
 def _opened(record: TransferRecord) -> Source:
