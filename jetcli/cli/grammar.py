@@ -183,7 +183,7 @@ _GLOBAL = (
         "-a", "--account", metavar="NAME|JID", shell_complete=accounts, help="Use this account of the configuration."
     ),
     _global("-q", "--quiet", is_flag=True, help="Only errors and questions."),
-    _global("-v", "--verbose", count=True, help="Tell paths and decisions; twice: stanzas and tracebacks too."),
+    _global("-v", "--verbose", count=True, help="Tell paths and decisions; twice: stanzas, times and tracebacks too."),
     _global("--json", is_flag=True, help="Write events as JSON, one object a line, to standard output."),
     _global("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="When to use colour."),
     _global("--no-input", is_flag=True, help="Never ask, even on a terminal."),

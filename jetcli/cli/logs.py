@@ -6,6 +6,7 @@ No library may write what it likes: the loggers of the login and of the ratchet 
 
 import logging
 import os
+import time
 from pathlib import Path
 
 from jetcli.cli.invocation import Invocation
@@ -26,7 +27,34 @@ def set_up_logs(invocation: Invocation) -> None:
     if handlers:
         root.setLevel(logging.INFO)
         logging.getLogger("jetcli").setLevel(logging.DEBUG)
+        logging.getLogger("jetcli.phases").addFilter(_Times())
     logging.getLogger("omemo").setLevel(logging.INFO)
+
+
+class _Times(logging.Filter):
+    """Adds to the name of a phase how long it took, and how long after the start of the process it was over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = _process_started()
+        self._last = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, with its times."""
+        now = record.created - self._started
+        record.msg = f"{record.msg}: {now - self._last:.3f} s, done at {now:.3f} s"
+        self._last = now
+        return True
+
+
+def _process_started() -> float:
+    """Return when this process began, in seconds since the epoch; where that is not told, now."""
+    try:
+        with open("/proc/self/stat", encoding="ascii", errors="replace") as status:
+            ticks = int(status.read().rpartition(")")[2].split()[19])
+        return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.time()
 
 
 def _handler(handler: logging.Handler, form: str) -> logging.Handler:

@@ -44,6 +44,7 @@ from jetcli.xmpp.jingle import JingleService, Terms
 from jetcli.xmpp.jingle_message import JingleMessages
 from jetcli.xmpp.negotiation import Negotiation
 from jetcli.xmpp.omemo_pep import OmemoPep
+from jetcli.xmpp.phases import phase_over
 from jetcli.xmpp.registration import accept_invitation, register_account
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class Online:
         return self
 
     async def _start(self, credentials: Credentials, *, receiving: bool, command: str) -> None:
+        phase_over("imports")
         scram = ScramSeen(self._store)
         settings = credentials.settings(scram.known())
         self.emit(Phase(f"connecting to {settings.domain}"))
@@ -199,6 +201,7 @@ class Online:
             self.trust,
             lambda: account_lock(credentials.directory, "omemo", command=command),
         )
+        phase_over("OMEMO")
         self.omemo.on_new_device = self._new_device
         self._stack.push_async_callback(self.omemo.close)
         self._stack.push_async_callback(self.jingle.close)

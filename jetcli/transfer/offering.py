@@ -23,6 +23,7 @@ from jetcli.transfer.outgoing import Begun, Outbound
 from jetcli.transfer.peer import Peer
 from jetcli.transfer.ways import offered_transport
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+from jetcli.xmpp.phases import phase_over
 
 
 def weakest(devices: Iterable[Device]) -> Trust:
@@ -101,9 +102,11 @@ class Offering:
         secret = TransportSecret(secrets.token_bytes(self._out.cipher.key_size), secrets.token_bytes(IV_SIZE))
         content = await self._offer(negotiation, secret)
         negotiation.initiate(content)
+        phase_over("offer")
         self._on_offered()
         try:
             accepted = await negotiation.accepted
+            phase_over("accept")
             check_acceptance(content, accepted, self.peer.bare_jid)
             said = accepted.description.range if accepted.description else None
             agreed = rest_of(said, self._file.size) if self._file.size is not None else Range()

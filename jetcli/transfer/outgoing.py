@@ -27,6 +27,7 @@ from jetcli.transfer.pump import BothEnds, Counter, pump
 from jetcli.transfer.stream import SentStream, send_stream
 from jetcli.xmpp.channel import Channel
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+from jetcli.xmpp.phases import phase_over
 
 #: How long the receiver may keep its side open after the last byte, before we close ours.
 _DRAIN_S = 60.0
@@ -117,6 +118,7 @@ class Outgoing:
             await self._prove(begun)
         self._emit(Phase("looking for a way", self._out.id))
         channel = await negotiation.channel
+        phase_over("candidates")
         self._mailbox.abandon = channel.abort
         assert negotiation.path is not None, "a channel has a path"
         self._emit(PathChosen(self._out.id, SEND, negotiation.path, negotiation.relay))
@@ -157,6 +159,11 @@ class Outgoing:
         transcript = self._transcript(begun) if out.between_jets else None
 
         def work(counter: Counter, stop: threading.Event) -> SentStream:
+            def moved(position: int) -> None:
+                if counter.position == agreed.offset:
+                    phase_over("first byte")
+                counter.set(position)
+
             return send_stream(
                 channel,
                 out.source,
@@ -166,7 +173,7 @@ class Outgoing:
                 size=out.source.size,
                 offset=agreed.offset,
                 length=agreed.length,
-                progress=counter.set,
+                progress=moved,
                 stop=stop,
                 hasher=out.checksum,
                 written_back=out.written_back if begun.negotiation.path is PathKind.PROXY else 0,

@@ -41,6 +41,7 @@ from jetcli.transfer.peer import Peer, find_peer
 from jetcli.transfer.persistence import persist
 from jetcli.transfer.resume import continue_transfer
 from jetcli.transfer.serve import Serving
+from jetcli.xmpp.phases import phase_over
 
 
 async def send_files(
@@ -53,6 +54,7 @@ async def send_files(
     for path in paths:
         check_sendable(path, options.name)
     peer = await find_peer(online, to, wait_s=options.wait_s)
+    phase_over("disco")
     together = len(paths) > 1 and peer.abilities.batches
     batch = Batch(secrets.token_hex(8), 0, len(paths)) if together else None
     results: list[FileDone | FileFailed] = []

@@ -23,6 +23,7 @@ from jetcli.xmpp.account import CONNECT_S, IQ_S, LOGIN_S, AccountSettings
 from jetcli.xmpp.aioxmpp_fixes import finding_servers, mend, quiet
 from jetcli.xmpp.ask import StanzaError, ask
 from jetcli.xmpp.failures import explain
+from jetcli.xmpp.phases import phase_over
 from jetcli.xmpp.security import PasswordLogin, security_layer
 from jetcli.xmpp.server import Route
 from jetcli.xmpp.trace import trace
@@ -186,6 +187,7 @@ class Connection:
             raise
         if self._failure is not None:
             raise self._failure
+        phase_over("bind")
         self._established = True
 
     async def _first_of(self, *events: asyncio.Event) -> None:

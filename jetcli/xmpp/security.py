@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jetcli.errors import SetupError
 from jetcli.xmpp.account import AccountSettings
+from jetcli.xmpp.phases import phase_over
 
 #: RFC 6120 section 13.7.1.4: the address of an XMPP entity in a certificate; RFC 4985: a service of a domain.
 _XMPP_ADDR = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.5")
@@ -259,6 +260,7 @@ class PasswordLogin(aioxmpp.security_layer.SASLProvider):
             if token is not None and await self._execute(interface, mechanism, token):
                 self.mechanism = token if isinstance(token, str) else str(token[0])
                 self._scram_used = self._scram_used or self.mechanism.startswith("SCRAM-")
+                phase_over("SASL")
                 return True
         return False
 

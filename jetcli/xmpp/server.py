@@ -25,6 +25,7 @@ import OpenSSL.SSL
 
 from jetcli.xmpp.account import CONNECT_S, AccountSettings
 from jetcli.xmpp.aioxmpp_fixes import Option
+from jetcli.xmpp.phases import phase_over
 from jetcli.xmpp.security import ascii_domain
 
 PORT = 5222
@@ -131,6 +132,7 @@ class Connector(aioxmpp.connector.BaseConnector):
         stream = aioxmpp.protocol.XMLStream(to=domain, base_logger=base_logger)
         async with asyncio.timeout(CONNECT_S):
             sock = await _dial(loop, host, port)
+            phase_over("connect")
             try:
                 transport, features = await self._negotiate(loop, stream, sock, metadata, domain)
             except BaseException as error:
@@ -139,6 +141,7 @@ class Connector(aioxmpp.connector.BaseConnector):
                     raise _as_connection_error(error) from None
                 raise
         stream.deadtime_hard_limit = timedelta(seconds=negotiation_timeout)
+        phase_over("TLS")
         self._connected(transport)
         return transport, stream, features
 

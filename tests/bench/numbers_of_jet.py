@@ -1,5 +1,6 @@
 """Measurements of `jet` itself; each takes how many rounds to run and returns a table."""
 
+import re
 import statistics
 import subprocess
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import datapath
 from report import Table, spread
-from world import JET, NULL_JET, Sample, make_file, world
+from world import JET, NULL_JET, Sample, World, make_file, world
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -142,13 +143,30 @@ def start(place: Path, rounds: int) -> Table:
     with world(place) as here:
         samples = [here.transfer(small) for _ in range(rounds)]
         at_once = [here.transfer(small, waiting=False) for _ in range(rounds)]
+        phases = [_phases(here, small) for _ in range(rounds)]
     table.rows += [
         ("`jet send` until the offer is on the wire", spread(s.offer_s for s in samples), "–"),
         ("`jet send` until the first byte", spread(s.first_byte_s for s in samples), "–"),
         _whole("1 KiB, whole `jet send`, the receiver is waiting", samples),
         _whole("1 KiB, `jet receive` and `jet send --wait` started at once", at_once),
     ]
+    for name in phases[0]:
+        table.rows.append((f"of `jet send -vv`: {name}", spread((one[name] for one in phases), 3), "–"))
+    table.notes.append("The phases are those that `jet -vv` tells, which also writes every stanza and so takes longer.")
     return table
+
+
+_PHASE = re.compile(r"jetcli\.phases: (.+): (\d+\.\d+) s, done at ")
+
+
+def _phases(here: World, small: Path) -> dict[str, float]:
+    """Send a file under -vv; return what its phases took, in seconds."""
+    receiver = here.receiver()
+    sender = here.sender("-vv", str(small))
+    sender.end()
+    receiver.end()
+    Path(receiver.wait_for("file")["path"]).unlink()
+    return {found[1]: float(found[2]) for found in _PHASE.finditer(sender.words())}
 
 
 def _whole(what: str, samples: list[Sample]) -> tuple[str, str, str]:

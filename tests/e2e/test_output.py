@@ -31,6 +31,18 @@ def test_vv_tells_stanzas_and_no_secret(jet, home):
     assert "<auth" not in ended.stderr
 
 
+def test_vv_tells_the_time_of_every_phase_until_the_first_byte(pair, jet, receiver):
+    romeo, juliet = pair
+    receiver(juliet)
+    ended = jet(romeo, "-vv", "send", romeo.file("a.txt", 5), juliet.jid).finished()
+    told = re.findall(r"jet: log: jetcli\.phases: (.+): (\d+\.\d+) s, done at (\d+\.\d+) s", ended.stderr)
+    assert " ".join(name.replace(" ", "-") for name, _, _ in told) == (
+        "imports connect TLS SASL bind OMEMO disco offer accept candidates first-byte"
+    )
+    assert [done for _, _, done in told] == sorted((done for _, _, done in told), key=float)
+    assert sum(float(took) for _, took, _ in told) == pytest.approx(float(told[-1][2]), abs=0.02)
+
+
 def test_one_v_tells_no_stanzas(jet, home):
     ended = jet(home("romeo"), "-v", "caps", "nobody@jet.test").finished()
     assert "<presence" not in ended.stderr
