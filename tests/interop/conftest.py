@@ -56,6 +56,8 @@ def pytest_runtest_protocol(item, nextitem):
 
 def pytest_runtest_logreport(report) -> None:
     properties = dict(report.user_properties)
+    if report.failed and "interop" in report.keywords:  # a client that did not start fails before it has a cell
+        properties.setdefault("cell", {"from": "jet", "to": "?", "case": report.nodeid.rpartition("::")[2]})
     if "cell" not in properties or (report.when != "call" and report.passed):
         return
     note = properties.get("note", "")

@@ -43,11 +43,16 @@ PAIRS = (
 )
 
 
+def _place(cell: dict) -> int:
+    pair = cell["from"], cell["to"]
+    return PAIRS.index(pair) if pair in PAIRS else len(PAIRS)
+
+
 def page(run: dict) -> str:
     """Return the page for a run: `date`, and `cells` with from, to, case, result, seconds and note."""
     lines = [f"Run of {run['date']}: {versions()}.", ""]
     lines += ["| from | to | case | result | seconds | remark |", "|---|---|---|---|---|---|"]
-    for cell in sorted(run["cells"], key=lambda cell: PAIRS.index((cell["from"], cell["to"]))):
+    for cell in sorted(run["cells"], key=_place):
         seconds = "" if cell.get("seconds") is None else f"{cell['seconds']:.1f}"
         result = cell["result"] if "jet" in {cell["from"], cell["to"]} else "recorded"
         row = (cell["from"], cell["to"], cell["case"], result, seconds, cell["note"])
