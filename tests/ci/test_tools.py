@@ -15,7 +15,7 @@ def run(tmp_path):
     """Run the script where these commands are there: name and what they do; return what it said and what it called."""
     commands, calls = tmp_path / "commands", tmp_path / "calls"
     commands.mkdir()
-    for name in ("bash", "env"):
+    for name in ("bash", "env", "timeout"):
         os.symlink(shutil.which(name), commands / name)
 
     def tools(**there: str) -> tuple[str, list[str]]:
