@@ -100,7 +100,7 @@ def page(passes: list[Pass], wanted: int, commit: str) -> str:
         f"{green} passes in a row of {wanted} wanted.{ended}",
         "",
         f"Commit {commit}; {versions()}; {os.cpu_count()} cores.",
-        "The load is that of the machine at the end of a pass, over five minutes.",
+        f"The load is that of the machine at the end of a pass, over five minutes; passes ran at nice {os.nice(0)}.",
         "",
         "| pass | began (UTC) | seconds | cells that work | cells that fail | slowest transfer, s | load | result |",
         "|---|---|---|---|---|---|---|---|",
