@@ -36,7 +36,7 @@ from jetcli.transfer.journal import new_transfer_id
 from jetcli.transfer.options import OnExist, ReceiveOptions
 from jetcli.transfer.outcome import Outcome, failed, reason_for
 from jetcli.transfer.ownership import Mailbox
-from jetcli.transfer.persistence import patience_s, persist
+from jetcli.transfer.persistence import patience_s, pause_before, persist
 from jetcli.transfer.reception import Reception
 from jetcli.transfer.serve import Serving
 from jetcli.transfer.unbundling import Rules, Unbundling
@@ -268,7 +268,7 @@ class _Desk:
             return None
         await negotiation.close()
         if outcome.transient and retries:
-            self._emit(Waiting(transfer_id, "receive", outcome.error, 1, 0.0))
+            self._emit(Waiting(transfer_id, "receive", outcome.error, 1, pause_before(1)))
             if await self._commands.returns(device, batch, patience_s(retries)):
                 return None
         return unbundling.failed(outcome)

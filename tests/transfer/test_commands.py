@@ -123,3 +123,27 @@ async def test_a_sender_of_endless_batches_does_not_fill_our_memory(tally):
         tally.commands.answer(ALICE, Batch(str(number), 1, 2), Consent(accept=True))
     kept = [number for number in range(1000) if tally.commands.agreed(ALICE, Batch(str(number), 2, 2))]
     assert len(kept) == 256
+
+
+# Bundles.
+
+
+async def test_what_is_saved_of_a_command_is_remembered_until_it_ends():
+    commands = Commands(lambda: None)
+    commands.saved(b"device", Batch("b", 1, 3)).update({1, 2})
+    assert commands.saved(b"device", Batch("b", 3, 3)) == {1, 2}
+    assert commands.saved(b"another", Batch("b", 1, 3)) == set()
+    commands.ended(b"device", Batch("b", 3, 3))
+    assert commands.saved(b"device", Batch("b", 1, 3)) == set()
+
+
+async def test_a_command_whose_sender_comes_back_goes_on():
+    commands = Commands(lambda: None)
+    waiting = asyncio.ensure_future(commands.returns(b"device", Batch("b", 1, 3), 60.0))
+    await asyncio.sleep(0)
+    commands.began(b"device", Batch("b", 2, 3))
+    assert await waiting
+
+
+async def test_a_command_whose_sender_stays_away_is_not_waited_for_for_ever():
+    assert not await Commands(lambda: None).returns(b"device", Batch("b", 1, 3), 0.0)
