@@ -190,7 +190,7 @@ class Conversations(Scripted):
         sid, size = stream
         modern = self.version >= (2, 13)
         await ask(self._client, Open(sid, size), to, WAIT_S, kind="set")
-        gate, tasks = asyncio.Semaphore(3 if modern else 1), []
+        gate, tasks = asyncio.Semaphore(self.window if modern else 1), []
 
         async def deliver(seq: int, block: bytes) -> None:
             try:

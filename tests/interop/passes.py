@@ -19,6 +19,8 @@ from jetcli import __version__
 OUT = Path("build/interop")
 #: A pass that takes longer than this hangs.
 LIMIT_S = 900
+COLUMNS = """| pass | began (UTC) | seconds | cells that work | cells that fail | slowest transfer, s | load | result |
+|---|---|---|---|---|---|---|---|"""
 PACKAGES = {"Dino": "dino-im", "Libervia": "libervia-backend", "Prosody": "prosody"}
 COMMAND = ("-m", "pytest", "-q", "-m", "interop", "--numprocesses=4", "--dist=loadfile", "tests/interop")
 
@@ -87,8 +89,14 @@ def one_pass(number: int) -> Pass:
     )
 
 
-def page(passes: list[Pass], wanted: int, commit: str) -> str:
-    """Write down what has been seen."""
+def earlier(target: Path) -> str:
+    """Return the rows that the page has of an earlier series."""
+    told = target.read_text().partition("\n## Earlier\n")[0] if target.exists() else ""
+    return "".join(f"{line}\n" for line in told.splitlines() if line.startswith("| ") and line[2].isdigit())
+
+
+def page(passes: list[Pass], wanted: int, commit: str, before: str) -> str:
+    """Write down what has been seen, and the series `before`."""
     green = sum(each.green for each in passes)
     ended = "" if green == len(passes) else " The last one failed, and the count begins anew."
     lines = [
@@ -102,21 +110,21 @@ def page(passes: list[Pass], wanted: int, commit: str) -> str:
         f"Commit {commit}; {versions()}; {os.cpu_count()} cores.",
         f"The load is that of the machine at the end of a pass, over five minutes; passes ran at nice {os.nice(0)}.",
         "",
-        "| pass | began (UTC) | seconds | cells that work | cells that fail | slowest transfer, s | load | result |",
-        "|---|---|---|---|---|---|---|---|",
+        COLUMNS,
         *(f"| {number} | {each.row}" for number, each in enumerate(passes, 1)),
     ]
-    return "\n".join(lines) + "\n"
+    told = "\n".join(lines) + "\n"
+    return told + f"\n## Earlier\n\nThe series before this one.\n\n{COLUMNS}\n{before}" if before else told
 
 
 def main(wanted: int, target: Path) -> int:
     """Run `wanted` passes in a row; return the exit code."""
     OUT.mkdir(parents=True, exist_ok=True)
     passes: list[Pass] = []
-    commit = checked_out()  # before the page itself differs from it
+    commit, before = checked_out(), earlier(target)  # before the page itself differs from what is checked out
     while len(passes) < wanted:
         passes.append(one_pass(len(passes) + 1))
-        target.write_text(page(passes, wanted, commit))
+        target.write_text(page(passes, wanted, commit, before))
         print(f"pass {len(passes)}: {passes[-1].row}", flush=True)
         if not passes[-1].green:
             print(f"see {OUT}/pass-{len(passes)}.log", flush=True)

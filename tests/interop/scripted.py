@@ -47,8 +47,8 @@ class GaveUpError(Exception):
 class Scripted:
     """One running client; `version` is (2, 12) or (2, 13), and `called` the name of its software."""
 
-    #: How large its in-band blocks are.
-    block = 8192
+    #: How large its in-band blocks are, and how many are on their way at once.
+    block, window = 8192, 3
 
     def __init__(self, connection: Connection, omemo: Omemo, version: tuple[int, int], inbox: asyncio.Queue) -> None:
         self.version = version

@@ -158,7 +158,7 @@ async def test_a_tail_that_the_proxy_holds_back_is_freed_by_the_end_of_the_sessi
 async def test_in_band_numbers_that_do_not_start_again_after_65535_are_taken(home, receiver, phone):
     romeo = home("romeo")
     juliet = await phone(romeo)
-    juliet.block = 16
+    juliet.block, juliet.window = 16, 16
     receiving = receiver(romeo, ready=False)
     jid = await asyncio.to_thread(receiving.ready)
     content = os.urandom(65_600 * juliet.block)
