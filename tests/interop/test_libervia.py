@@ -175,9 +175,9 @@ def test_what_libervia_does_with_an_offer_whose_encryption_was_removed(peers, li
     cell("Libervia", "Libervia", "server removes <security/>")
     home = user("alice")
     file, into = home.file("stripped-for-libervia.bin", 9000), home.files / "in"
-    with suppress(AssertionError, TimeoutExpired), peers.tampering("no-security"):
-        with peers.libervia_receives(libervia[0], into):
-            peers.libervia_sends(file, libervia[1])
+    into_libervia = peers.libervia_receives(libervia[0], into)
+    with suppress(AssertionError, TimeoutExpired), peers.tampering("no-security"), into_libervia:
+        peers.libervia_sends(file, libervia[1])
     saved = (into / file.name).read_bytes() if (into / file.name).exists() else None
     note = "not saved" if saved is None else "saved as plain" if saved == file.read_bytes() else "saves the ciphertext"
     record_property("note", note)
