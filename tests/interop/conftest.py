@@ -77,7 +77,8 @@ def pytest_runtest_logreport(report) -> None:
 def pytest_sessionfinish(session) -> None:
     path = os.environ.get("JET_INTEROP_REPORT")
     if path and RESULTS and not hasattr(session.config, "workerinput"):
-        run = {"date": time.strftime("%Y-%m-%d"), "cells": list(RESULTS.values())}
+        whole = not (session.config.getoption("lf") or session.config.getoption("keyword"))
+        run = {"date": time.strftime("%Y-%m-%d"), "whole": whole, "cells": list(RESULTS.values())}
         Path(path).write_text(json.dumps(run, indent=1) + "\n")
 
 

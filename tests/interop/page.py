@@ -74,4 +74,8 @@ def page(run: dict) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(page(json.loads(Path(sys.argv[1]).read_text())))
+    run = json.loads(Path(sys.argv[1]).read_text())
+    if run.get("whole", True):
+        Path(sys.argv[2]).write_text(page(run))
+    else:
+        print(f"{sys.argv[2]} stays as it is: a part of the matrix was run")
