@@ -83,9 +83,9 @@ def test_a_member_is_handed_over_only_when_all_of_it_is_there():
         "a long name",
     ],
 )
-def test_what_is_no_member_is_refused(bad):
+def test_what_is_no_member_is_refused_at_its_head(bad):
     with pytest.raises(RemoteProtocolError) as refused:
-        read(bad, 1)
+        MemberReader(1).feed(memoryview(bad))
     assert refused.value.condition == "media-error"
 
 
