@@ -13,9 +13,11 @@ from jetcli.protocol.proof import prefix_proof, proves_prefix
 from jetcli.transfer.account import Online
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 
-#: How often who is hashing says that it is alive, and how long the other one's proof is waited for.
+#: How often who is hashing says that it is alive, or as a share of the time that the other side may wait for bytes.
 ALIVE_S = 15.0
-PROOF_S = 600.0
+_SHARE = 4
+#: How long the other one's proof is waited for after the last sign of life: it may have to read a whole slow disk.
+LIFE_S = 60.0
 
 
 async def show_prefix(
@@ -41,11 +43,12 @@ async def demand_prefix(
 
 async def _hash(online: Online, negotiation: Negotiation, file: Readable, length: int) -> bytes:
     stop = threading.Event()
+    every_s = min(ALIVE_S, online.network.idle_s / _SHARE)
     hashing = asyncio.get_running_loop().run_in_executor(online.pool, prefix_sha256, file, length, stop)
     waiting: set[asyncio.Future[Any]] = {hashing, negotiation.ended}
     try:
         while not hashing.done():
-            await asyncio.wait(waiting, timeout=ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=every_s, return_when=asyncio.FIRST_COMPLETED)
             if negotiation.ended.done():
                 raise SessionEnded(negotiation.ended.result())
             if not hashing.done():
@@ -60,9 +63,12 @@ async def _hash(online: Online, negotiation: Negotiation, file: Readable, length
 
 async def _awaited(negotiation: Negotiation) -> Prefix:
     waiting: set[asyncio.Future[Any]] = {negotiation.prefix, negotiation.ended}
-    await asyncio.wait(waiting, timeout=PROOF_S, return_when=asyncio.FIRST_COMPLETED)
-    if negotiation.prefix.done():
-        return negotiation.prefix.result()
-    if negotiation.ended.done():
-        raise SessionEnded(negotiation.ended.result())
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    while (left_s := max(began, negotiation.pinged_at) + LIFE_S - clock()) > 0:
+        await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        if negotiation.prefix.done():
+            return negotiation.prefix.result()
+        if negotiation.ended.done():
+            raise SessionEnded(negotiation.ended.result())
     raise InterruptedTransferError("the peer did not prove in time what it holds")
