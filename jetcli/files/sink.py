@@ -162,9 +162,12 @@ class Sink:
             status = os.fstat(sink._descriptor)
             if not stat.S_ISREG(status.st_mode) or inode not in {None, status.st_ino}:
                 raise LocalFileError(f"'{sink.part}' is not the file that jet left there")
-            if status.st_nlink > 1 and status.st_size != length:
-                # It has been published, and edited since: it is the user's now.
-                raise LocalFileError(f"'{sink.part}' has another name and another size than jet left it with")
+            if status.st_nlink > 1:
+                # Only what is verified to its end gets another name, whatever had been noted of it by then.
+                length = length if size is None else size
+                if status.st_size != length:
+                    # It has been edited since: it is the user's now.
+                    raise LocalFileError(f"'{sink.part}' has another name and another size than jet left it with")
             if status.st_size > length:
                 os.ftruncate(sink._descriptor, length)
             sink._position = min(length, status.st_size)

@@ -318,6 +318,19 @@ def test_after_a_crash_between_link_and_unlink_publishing_again_finishes(inbox, 
     assert listing(inbox) == {final: CONTENT} | ({"report.pdf": b"precious"} if taken else {})
 
 
+@pytest.mark.parametrize("noted", [0, len(CONTENT) - 1])
+def test_after_such_a_crash_the_file_is_whole_however_little_was_noted_of_it(inbox, monkeypatch, noted):
+    sink = filled(inbox)
+    monkeypatch.setattr(os, "unlink", crashing)
+    with pytest.raises(Crash):
+        sink.publish()
+    monkeypatch.undo()
+    again = Sink.reopen(inbox, "report.pdf", "k3v9", inode=sink.part_inode, length=noted, size=len(CONTENT))
+    assert again.position == len(CONTENT)
+    assert again.publish() == inbox / "report.pdf"
+    assert listing(inbox) == {"report.pdf": CONTENT}
+
+
 @pytest.mark.parametrize("call", ["fsync", "fchmod", "link"])
 def test_a_crash_before_the_link_leaves_only_the_part(inbox, monkeypatch, call):
     sink = filled(inbox)
