@@ -81,7 +81,7 @@ def _only_content(jingle: payloads.Jingle) -> model.Content:
         description=_description(content.description),
         transport=_transport(content),
         security=_security(content.security),
-        transfer=bounded(content.transfer.sid, MAX_SID, "transfer sid") if content.transfer is not None else None,
+        transfer=required(content.transfer.sid, "transfer sid") if content.transfer is not None else None,
         prove=content.prove is not None,
         batch=_batch(content.batch),
         bundle=number(content.bundle.files, "bundle size", _MAX_BATCH) if content.bundle is not None else None,

@@ -5,6 +5,9 @@ own rules (`jetcli.xmpp.jingle_reader`, `jetcli.protocol.offer`), not answered b
 children are collected, so that an unknown transport is seen and not silently dropped.
 """
 
+from collections.abc import Generator
+from typing import Any
+
 import aioxmpp
 from aioxmpp import xso
 
@@ -21,6 +24,16 @@ from jetcli.protocol.model import (
     NS_SOCKS5_TRANSPORT,
 )
 from jetcli.xmpp.omemo_payloads import Encrypted
+
+
+class Once(xso.Child):
+    """A child that decides something: of two, nobody could tell which one is meant, so the stanza is refused."""
+
+    def from_events(self, instance: Any, ev_args: Any, ctx: Any) -> Generator[None, Any, Any]:
+        """Parse the child; raise ValueError where there has been one already."""
+        if self.__get__(instance, type(instance)) is not None:
+            raise ValueError("an element that may come once came twice")
+        return (yield from super().from_events(instance, ev_args, ctx))
 
 
 class Hash(xso.XSO):
@@ -57,7 +70,7 @@ class File(xso.XSO):
     camel_media_type = xso.ChildText((NS_FILE_TRANSFER, "mediaType"), default=None)
     date = xso.ChildText((NS_FILE_TRANSFER, "date"), default=None)
     desc = xso.ChildText((NS_FILE_TRANSFER, "desc"), default=None)
-    range = xso.Child([Range])
+    range = Once([Range])
     hash_used = xso.Child([HashUsed])
     hashes = xso.ChildList([Hash])
 
@@ -180,7 +193,7 @@ class Content(xso.XSO):
     description = xso.Child([Description])
     transport = xso.Child([Socks5Transport, InbandTransport])
     security = xso.Child([Security])
-    transfer = xso.Child([Transfer])
+    transfer = Once([Transfer])
     batch = xso.Child([Batch])
     bundle = xso.Child([Bundle])
     prove = xso.ChildTag([(NS_RESUME, "prove")], allow_none=True)
@@ -232,7 +245,7 @@ class Jingle(xso.XSO):
     reason = xso.Child([Reason])
     checksum = xso.Child([Checksum])
     received = xso.Child([Received])
-    prefix = xso.Child([Prefix])
+    prefix = Once([Prefix])
     members_ended = xso.Child([MembersEnded])
     rest = xso.Collector()
 
