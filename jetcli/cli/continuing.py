@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from jetcli.cli.grammar import FILE, PATHS, SETTINGS, WAIT, JetCommand, global_options, retry_option, trust_options
+from jetcli.cli.grammar import (
+    FILE,
+    PATHS,
+    SETTINGS,
+    WAIT,
+    JetCommand,
+    global_options,
+    rate_option,
+    retry_option,
+    trust_options,
+)
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.suggestions import contacts, transfers
 
@@ -35,6 +45,7 @@ from jetcli.cli.suggestions import contacts, transfers
     "--wait", type=WAIT, default="30s", metavar="DUR", help="Wait so long for the other side; or `forever`. (30s)"
 )
 @retry_option
+@rate_option
 @trust_options
 @global_options
 @click.pass_obj
@@ -60,6 +71,7 @@ def resume(invocation: Invocation, /, **chosen: Any) -> int:
 @click.option("--to", metavar="JID", multiple=True, shell_complete=contacts, help="Only to JID; may be repeated.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
 @retry_option
+@rate_option
 @trust_options
 @global_options
 @click.pass_obj
@@ -85,6 +97,7 @@ def share(invocation: Invocation, /, **chosen: Any) -> int:
 @click.option("--on-exist", type=click.Choice(["rename", "skip", "fail"]), help="What to do where the name is taken.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
 @retry_option
+@rate_option
 @trust_options
 @global_options
 @click.pass_obj

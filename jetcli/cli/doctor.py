@@ -26,7 +26,7 @@ def doctor_command(invocation: Invocation) -> int:
     report = invocation.begin("doctor")
     worst = 0
     for check in _checks(invocation, report):
-        _tell(report, check)
+        tell_check(report, check)
         if check.level == "FAIL" and not worst:
             worst = check.exit_code
     if not worst:
@@ -107,11 +107,15 @@ def _failed(name: str, error: JetError) -> Check:
     return Check(name, "FAIL", error.message, error.hint, error.exit_code)
 
 
-def _tell(report: Report, check: Check) -> None:
+def tell_check(report: Report, check: Check, *, as_note: bool = False) -> None:
+    """Tell one line of the checks: a row for programs, a line for people; `as_note` beside another table."""
     if report.json is not None:
         report.row(
             {"check": check.name, "level": check.level, "message": check.text, "hint": check.repair}, kind="check"
         )
+        return
+    if as_note:
+        report.view.line(f"{check.name}: {check.text}")
         return
     if not report.output.terminal:
         report.output.write(f"{check.level}\t{check.name}\t{check.text}\t{check.repair}\n".encode())

@@ -14,7 +14,7 @@ import click
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.suggestions import accounts
 from jetcli.protocol.fingerprint import parse_fingerprint
-from jetcli.state.quantities import parse_duration, parse_endpoint, parse_size
+from jetcli.state.quantities import parse_duration, parse_endpoint, parse_rate, parse_size
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -48,6 +48,7 @@ def _waiting_time(text: str) -> float:
 DURATION = Converted("DUR", parse_duration)
 WAIT = Converted("DUR", _waiting_time)
 SIZE = Converted("SIZE", parse_size)
+RATE = Converted("RATE", parse_rate)
 HOST_PORT = Converted("HOST:PORT", parse_endpoint)
 FILE = click.Path(path_type=Path)
 PATHS = click.Choice(["auto", "direct", "relay", "ibb"])
@@ -152,6 +153,20 @@ def retry_option(function: _Decorated) -> _Decorated:
     """Add the option that says how long a transfer goes on by itself."""
     said = "Try a transfer that broke again so often, without a byte of progress, before giving up (10)."
     return click.option("--retry", type=click.IntRange(min=0), metavar="N", help=said)(function)
+
+
+def rate_option(function: _Decorated) -> _Decorated:
+    """Add the option that leaves room on the line for others."""
+
+    def note(ctx: click.Context, _param: click.Parameter, value: int | None) -> None:
+        invocation = ctx.find_object(Invocation)
+        if invocation is not None:
+            invocation.rate = value
+
+    said = "Move so many bytes a second at most, all files together; for example 2M."
+    return click.option("--limit-rate", type=RATE, metavar="RATE", expose_value=False, callback=note, help=said)(
+        function
+    )
 
 
 def trust_options(function: _Decorated) -> _Decorated:

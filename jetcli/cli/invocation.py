@@ -24,6 +24,7 @@ class Invocation:
 
     `password` is what JET_PASSWORD held. `given` names the options that stood on the command line itself, which beat
     the environment wherever they stood. `trust` and `fingerprints` are this run's; None and empty where it names none.
+    `rate` is how many bytes a second may move.
     """
 
     interruption: Interruption
@@ -37,6 +38,7 @@ class Invocation:
     no_input: bool = False
     timeout: float | None = None
     log_file: Path | None = None
+    rate: int | None = None
     trust: "TrustPolicy | None" = None
     fingerprints: tuple[bytes, ...] = ()
     given: set[str] = field(default_factory=set)

@@ -20,6 +20,7 @@ from jetcli.cli.grammar import (
     WAIT,
     JetGroup,
     global_options,
+    rate_option,
     retry_option,
     trust_options,
 )
@@ -80,7 +81,9 @@ def jet() -> None:
 @click.option("--size", type=SIZE, metavar="BYTES", help="So many bytes come from standard input.")
 @click.option("--no-spool", is_flag=True, help="Fail rather than store standard input first, for who wants its size.")
 @retry_option
+@rate_option
 @click.option("--checksum", is_flag=True, help="Send a SHA-256 of the file to another jet, too.")
+@click.option("--dry-run", is_flag=True, help="Stop before the offer: say whether there is somebody who could take it.")
 @trust_options
 @global_options
 @click.pass_obj
@@ -136,6 +139,7 @@ def send(invocation: Invocation, /, **chosen: Any) -> int:
 @click.option("--keep-partial", is_flag=True, help="Keep the unverified part file of a transfer that broke.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
 @retry_option
+@rate_option
 @click.option("-0", "null", is_flag=True, help="End each path on standard output with NUL.")
 @trust_options
 @global_options
@@ -150,18 +154,25 @@ def receive(invocation: Invocation, /, **chosen: Any) -> int:
     return receive_command(invocation, **chosen)
 
 
-@jet.command(context_settings=SETTINGS, examples=("jet caps juliet@capulet.example",))
-@click.argument("jid", metavar="JID", shell_complete=contacts)
+@jet.command(
+    context_settings=SETTINGS,
+    examples=(
+        "jet caps juliet@capulet.example",
+        "jet caps                                        this machine, your other ones, and the server",
+    ),
+)
+@click.argument("jid", metavar="[JID]", required=False, shell_complete=contacts)
+@click.option("--raw", is_flag=True, help="Show what each device advertises, feature by feature.")
 @global_options
 @click.pass_obj
-def caps(invocation: Invocation, jid: str) -> int:
-    """Show what the devices of a contact can do.
+def caps(invocation: Invocation, jid: str | None, *, raw: bool) -> int:
+    """Show what the devices of a contact can do; without JID, your own and your server.
 
     Ends with 0 if a file could be sent now, 7 if no device can take one, 6 if none is online.
     """
     from jetcli.cli.work import caps_command
 
-    return caps_command(invocation, jid)
+    return caps_command(invocation, jid, raw=raw)
 
 
 @jet.command(context_settings=SETTINGS, examples=("jet hello juliet@capulet.example",))

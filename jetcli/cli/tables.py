@@ -14,15 +14,29 @@ if TYPE_CHECKING:
 DEVICE_COLUMNS = ("DEVICE", "CLIENT", "RECEIVES", "SENDS", "JET-OMEMO", "RESUMES", "STREAMS", "PATHS", "TRUST")
 
 
-def show_devices(report: Report, jid: str, rows: Sequence["DeviceRow"]) -> bool:
-    """Show what the devices of `jid` can do; return whether a file could be sent to one of them."""
+def show_devices(
+    report: Report, jid: str, rows: Sequence["DeviceRow"], *, raw: bool = False, own: bool = False
+) -> bool:
+    """Show what the devices of `jid` can do; return whether a file could be sent to one of them.
+
+    With `raw` what they advertise, word by word. Of our `own` devices the first is this one.
+    """
     able = [row for row in rows if not row.why_not]
     if report.json is not None:
         for row in rows:
-            report.row(asdict(row))
+            fields = asdict(row)
+            features = fields.pop("features")
+            report.row(fields | ({"features": features} if raw else {}))
         return bool(able)
     report.view.line(f"{shown(jid)} · {plural(len(rows), 'device')} online")
+    if raw:
+        features = [(_resource(row.jid), shown(feature)) for row in rows for feature in row.features]
+        show_table(report, ("DEVICE", "FEATURE"), features)
+        return bool(able)
     show_table(report, DEVICE_COLUMNS, [_device_cells(row) for row in rows])
+    if own:
+        report.view.line(f"This is {_resource(rows[0].jid)}, as it is while it receives.")
+        return bool(able)
     for row in rows:
         for remark in filter(None, (row.why_not, row.note)):
             report.view.line(f"{_resource(row.jid)}: {shown(remark)}")

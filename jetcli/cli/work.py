@@ -34,6 +34,7 @@ def send_command(
     checksum: bool,
     size: int | None,
     no_spool: bool,
+    dry_run: bool,
 ) -> int:
     """Send files (`jet send`); returns the exit code."""
     files, peer = addresses.files_and_address(words, to, lambda: _aliases(invocation))
@@ -47,13 +48,22 @@ def send_command(
     network = network_of(invocation, config, path, retry)
     options = SendOptions(network, name=name, wait_s=wait, checksum=checksum, size=size, no_spool=no_spool)
 
+    async def rehearsal(online: "Online") -> int:
+        from jetcli.cli.wording import plural
+        from jetcli.protocol.policy import shown
+        from jetcli.transfer.rehearsal import rehearse
+
+        found = await rehearse(online, files, str(peer), options, report.emit)
+        report.view.line(f"Would send {plural(len(files), 'file')} to {shown(found.jid)}.")
+        return 0
+
     async def work(online: "Online") -> int:
         from jetcli.cli.report import exit_code
         from jetcli.transfer.send import send_files
 
         return exit_code(await send_files(online, files, str(peer), options, report.emit))
 
-    return go_online(invocation, report, config, network, work, command="send")
+    return go_online(invocation, report, config, network, rehearsal if dry_run else work, command="send")
 
 
 def receive_command(
@@ -121,9 +131,9 @@ def receive_command(
     return go_online(invocation, report, config, network, work, command="receive")
 
 
-def caps_command(invocation: Invocation, jid: str) -> int:
-    """Show what a contact's devices can do (`jet caps`); returns the exit code."""
-    peer = addresses.peer_address(jid, lambda: _aliases(invocation), hint="jet caps JID")
+def caps_command(invocation: Invocation, jid: str | None, *, raw: bool) -> int:
+    """Show what a contact's devices, or our own and the server, can do (`jet caps`); returns the exit code."""
+    peer = None if jid is None else addresses.peer_address(jid, lambda: _aliases(invocation), hint="jet caps JID")
     report = invocation.begin("caps")
     config = _config(invocation)
     network = network_of(invocation, config, None)
@@ -132,10 +142,21 @@ def caps_command(invocation: Invocation, jid: str) -> int:
         from jetcli.cli.tables import show_devices
         from jetcli.transfer.peer import capabilities
 
-        able = show_devices(report, str(peer), await capabilities(online, str(peer)))
+        able = show_devices(report, str(peer), await capabilities(online, str(peer)), raw=raw)
         return 0 if able else UnsupportedError.exit_code
 
-    return go_online(invocation, report, config, network, work, command="caps")
+    async def own(online: "Online") -> int:
+        from jetcli.cli.doctor import tell_check
+        from jetcli.cli.tables import show_devices
+        from jetcli.transfer.checks import server_checks
+        from jetcli.transfer.peer import own_capabilities
+
+        show_devices(report, online.bare_jid, await own_capabilities(online), raw=raw, own=True)
+        for check in await server_checks(online):
+            tell_check(report, check, as_note=True)
+        return 0
+
+    return go_online(invocation, report, config, network, work if peer else own, command="caps")
 
 
 def hello_command(invocation: Invocation, jid: str) -> int:
@@ -207,6 +228,7 @@ def network_of(invocation: Invocation, config: "Config", path: PathPolicy | None
         acceptance_s=timeout_s if timeout_s is not None else default.acceptance_s,
         idle_s=said.idle_s if said.idle_s is not None else default.idle_s,
         retries=default.retries if retry is None else retry,
+        rate=invocation.rate,
     )
 
 

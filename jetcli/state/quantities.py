@@ -24,6 +24,14 @@ def parse_size(text: str) -> int:
     return int(match[1]) * unit + int(fraction) * unit // scale
 
 
+def parse_rate(text: str) -> int:
+    """Return the bytes a second that `text` names: a size, with or without `/s`; never nothing."""
+    rate = parse_size(text.strip().lower().removesuffix("/s"))
+    if not rate:
+        raise ValueError(f"{text!r} is not a rate such as 500k or 2M")
+    return rate
+
+
 def parse_duration(text: str) -> float:
     """Return the seconds that `text` names: `90`, `90s`, `10m`, `1h30m`, `500ms`, `2d`."""
     bare = text.strip()

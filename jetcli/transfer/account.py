@@ -32,6 +32,7 @@ from jetcli.state.trust import TrustBook, TrustPolicy
 from jetcli.transfer.events import Connected, Detail, Listener, NewDevice, Phase, Warned
 from jetcli.transfer.options import Network
 from jetcli.transfer.ownership import Ownership
+from jetcli.transfer.throttle import Throttle
 from jetcli.xmpp import socks5
 from jetcli.xmpp.account import AccountSettings
 from jetcli.xmpp.addresses import networks_on_link, own_addresses
@@ -122,6 +123,7 @@ class Online:
         self.seen_envelopes = SeenEnvelopes(store)
         self.chunked_peers = ChunkedPeers(store)
         self.trust = TrustBook(store, credentials.trust, credentials.fingerprints)
+        self.throttle = Throttle(network.rate)
         self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="jet-stream")
         self.bare_jid = credentials.account.jid
         self.ownership = Ownership(credentials.directory, command)

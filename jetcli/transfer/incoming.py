@@ -134,7 +134,7 @@ class Incoming:
             assert isinstance(self._sink, Sink), "only what can be read again is continued"
             await show_prefix(self._online, self._negotiation, secret, self._sink, self._offset)
         self._emit(Phase("looking for a way", self._expected.id))
-        channel = await self._negotiation.channel
+        channel = self._online.throttle.slowed(await self._negotiation.channel)
         self._mailbox.abandon = channel.abort
         path = self._negotiation.path
         assert path is not None, "a channel has a path"
@@ -186,7 +186,8 @@ class Incoming:
                 name=shown(expected.name),
             )
 
-        patience = Patience(self._negotiation, channel, self._sink, idle_s=self._online.network.idle_s)
+        local = (self._sink, self._online.throttle)
+        patience = Patience(self._negotiation, channel, *local, idle_s=self._online.network.idle_s)
 
         def told(position: int) -> None:
             self._progress(position)

@@ -13,7 +13,8 @@ class Network:
     """How to reach peers. `loopback` lets 127.0.0.0/8 and ::1 be offered and dialled (tests and `jet try`).
 
     `listen` and `advertise` are for a port that is forwarded by hand: bind that port, and tell peers HOST:PORT.
-    Deadlines are seconds. `retries` is how often a transfer that broke is tried again without progress.
+    Deadlines are seconds. `retries` is how often a transfer that broke is tried again without progress. `rate` is how
+    many bytes a second may move, all transfers of the process together.
     """
 
     path: PathPolicy = "auto"
@@ -24,6 +25,7 @@ class Network:
     idle_s: float = 60.0
     candidates_s: float = 30.0
     retries: int = 10
+    rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,6 @@ class SendOptions:
     name: str | None = None
     wait_s: float = 0.0
     checksum: bool = False
-    dry_run: bool = False
     size: int | None = None
     no_spool: bool = False
 

@@ -37,12 +37,17 @@ async def opened(
             origin = closing.enter_context(Source.open(path, options.name))
         if origin.size is None and not streams:
             if options.no_spool:
-                raise LocalFileError(
-                    f"'{shown(origin.name)}' has no size, and the client of {shown(peer)} wants one",
-                    hint="give --size BYTES, or leave out --no-spool",
-                )
+                raise unsized(origin.name, peer)
             origin = closing.enter_context(await _spooled(origin, peer, emit))
         yield origin
+
+
+def unsized(name: str, peer: str) -> LocalFileError:
+    """Return the error of something without a size that must not be stored first."""
+    return LocalFileError(
+        f"'{shown(name)}' has no size, and the client of {shown(peer)} wants one",
+        hint="give --size BYTES, or leave out --no-spool",
+    )
 
 
 def _passed_over(path: str, emit: Listener) -> None:

@@ -117,7 +117,7 @@ class Outgoing:
         if begun.prove:
             await self._prove(begun)
         self._emit(Phase("looking for a way", self._out.id))
-        channel = await negotiation.channel
+        channel = self._online.throttle.slowed(await negotiation.channel)
         phase_over("candidates")
         self._mailbox.abandon = channel.abort
         assert negotiation.path is not None, "a channel has a path"
@@ -179,7 +179,8 @@ class Outgoing:
                 written_back=out.written_back if begun.negotiation.path is PathKind.PROXY else 0,
             )
 
-        patience = Patience(begun.negotiation, channel, out.source, idle_s=self._online.network.idle_s)
+        local = (out.source, self._online.throttle)
+        patience = Patience(begun.negotiation, channel, *local, idle_s=self._online.network.idle_s)
 
         def progress(position: int) -> None:
             self._position = position

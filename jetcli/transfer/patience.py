@@ -28,7 +28,7 @@ class Waits(Protocol):
 class Patience:
     """Watches one stream: tells the peer while our end waits, and lets the channel wait while the peer's does."""
 
-    def __init__(self, negotiation: Negotiation, channel: Channel, local: Waits, *, idle_s: float) -> None:
+    def __init__(self, negotiation: Negotiation, channel: Channel, *local: Waits, idle_s: float) -> None:
         self._negotiation = negotiation
         self._local = local
         self._every_s = idle_s / _SHARE
@@ -38,7 +38,7 @@ class Patience:
     def look(self) -> None:
         """Say that we wait, if we do and have not just said so; called on the loop's thread now and then."""
         now = time.monotonic()
-        if self._local.waiting and now - self._told_at >= self._every_s:
+        if any(each.waiting for each in self._local) and now - self._told_at >= self._every_s:
             self._told_at = now
             self._negotiation.inform(Ping())
 

@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import dataclass, replace
 
+from jetcli import __version__
 from jetcli.errors import JetError, NotResumableError, UnavailableError, UnsupportedError, UsageError
 from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.policy import shown
-from jetcli.protocol.quirks import Abilities, abilities
+from jetcli.protocol.quirks import RECEIVING, Abilities, abilities
 from jetcli.transfer.account import Online
 from jetcli.transfer.events import Detail, Phase
+from jetcli.xmpp.discovery import CLIENT_NAME
 
 #: A resource that was killed stays "available" for minutes: it is asked, and passed over when it does not answer.
 GHOST_S = 5.0
@@ -34,6 +36,7 @@ class Peer:
     abilities: Abilities
     proposal: str | None = None
     others: tuple["Peer", ...] = ()
+    features: frozenset[str] = frozenset()
 
     @property
     def quality(self) -> tuple[bool, bool]:
@@ -45,7 +48,7 @@ class Peer:
 class DeviceRow:
     """A line of `jet caps`: what one resource of a contact can do; `why_not` is empty where a send would work.
 
-    `client` is its name and version, `note` what matters about it.
+    `client` is its name and version, `note` what matters about it, `features` what it advertises (XEP-0030).
     """
 
     jid: str
@@ -59,6 +62,7 @@ class DeviceRow:
     trust: str
     why_not: str
     note: str = ""
+    features: tuple[str, ...] = ()
 
 
 async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
@@ -173,7 +177,9 @@ async def _ask(online: Online, bare_jid: str, jid: str, *, awake: bool) -> Peer 
     except JetError as error:
         online.emit(Detail(f"{shown(jid)} passed over: {error.message}"))
         return None
-    return Peer(jid, bare_jid, info.client_name or "", abilities(info.features, info.client_name))
+    return Peer(
+        jid, bare_jid, info.client_name or "", abilities(info.features, info.client_name), features=info.features
+    )
 
 
 async def capabilities(online: Online, jid: str) -> list[DeviceRow]:
@@ -187,6 +193,19 @@ async def capabilities(online: Online, jid: str) -> list[DeviceRow]:
     ordered = sorted(peers, key=lambda peer: peer.quality, reverse=True)
     versions = await asyncio.gather(*(online.discovery.version(peer.jid, VERSION_S) for peer in ordered))
     return [_row(peer, trust, version) for peer, version in zip(ordered, versions, strict=True)]
+
+
+async def own_capabilities(online: Online) -> list[DeviceRow]:
+    """Return what this machine can do while it receives, then what the other machines of the account can do."""
+    own = online.bare_jid
+    await online.discovery.wait_for_presence(own, PRESENCE_S, but=online.runs_here)
+    others, devices = await asyncio.gather(_answering(online, own, _elsewhere(online, own)), _devices(online, own))
+    features = frozenset(RECEIVING)
+    here = Peer(online.jid, own, CLIENT_NAME, abilities(features, CLIENT_NAME), features=features)
+    versions = await asyncio.gather(*(online.discovery.version(peer.jid, VERSION_S) for peer in others))
+    trust = _summary(devices)
+    rows = [_row(peer, trust, version) for peer, version in zip(others, versions, strict=True)]
+    return [_row(here, "verified", __version__), *rows]
 
 
 async def _all_peers(online: Online, bare_jid: str, jid: str) -> list[Peer]:
@@ -229,4 +248,5 @@ def _row(peer: Peer, trust: str, version: str | None) -> DeviceRow:
         trust=trust,
         why_not=why_not,
         note=able.quirks.note,
+        features=tuple(sorted(peer.features)),
     )

@@ -156,6 +156,7 @@ class Row:
     trust: str
     why_not: str = ""
     note: str = ""
+    features: tuple[str, ...] = ("urn:a", "urn:b")
 
 
 JET = Row("juliet@capulet.example/jet.x9", "jet 1.0", True, True, True, True, True, ("direct", "relay"), "verified")
@@ -181,6 +182,14 @@ def test_caps_ends_with_7_where_no_device_can_take_a_file(jet_here, transfers, a
     ended = jet_here("caps", "juliet", "--json")
     told = [json.loads(line) for line in ended.out.splitlines()]
     assert (ended.code, told[1]["why_not"], told[1]["type"]) == (7, "missing jingle:jet", "device")
+
+
+def test_caps_shows_what_is_advertised_to_who_asks(jet_here, transfers, account):
+    transfers.results = [JET]
+    assert jet_here("caps", "juliet", "--raw").out == "/jet.x9\turn:a\n/jet.x9\turn:b\n"
+    rows = [json.loads(jet_here("caps", "juliet", "--json", *raw).out.splitlines()[1]) for raw in ((), ("--raw",))]
+    assert "features" not in rows[0]
+    assert rows[1]["features"] == ["urn:a", "urn:b"]
 
 
 def test_login_keeps_the_account_and_its_password_only_after_the_server_agreed(jet_here, transfers, tmp_path):

@@ -108,6 +108,53 @@ def test_caps_of_a_waiting_jet_is_exit_0(pair, receiver, jet):
     assert jet(romeo, "caps", f"nobody@{juliet.jid.partition('@')[2]}").finished().code == 6
 
 
+def test_caps_without_an_address_is_about_this_machine_and_the_server(home, jet):
+    romeo = home("romeo")
+    asking = jet(romeo, "caps").finished()
+    assert asking.code == 0, asking
+    [row] = asking.stdout.splitlines()
+    assert row.split("\t")[0].startswith("/jet.")
+    assert row.split("\t")[2:] == ["yes"] * 5 + ["direct relay ibb", "verified"]
+    assert f"{romeo.jid} · 1 device online" in asking.stderr
+    assert "proxy: 127.0.0.1:" in asking.stderr
+    told = jet(romeo, "caps", "--json").finished()
+    assert {event["check"] for event in told.events if event["type"] == "check"} >= {"server", "PEP", "proxy"}
+
+
+def test_caps_shows_on_demand_what_a_device_advertises(pair, receiver, jet):
+    romeo, juliet = pair
+    waiting = receiver(juliet)
+    resource = waiting.ready().partition("/")[2]
+    rows = [line.split("\t") for line in jet(romeo, "caps", "--raw", juliet.jid).finished().stdout.splitlines()]
+    assert ["/" + resource, "urn:xmpp:jingle:jet-omemo:0"] in rows
+    assert ["/" + resource, "urn:jetcli:chunked:0"] in rows
+    [row] = [event for event in jet(romeo, "caps", "--raw", juliet.jid, "--json").finished().events if "note" in event]
+    assert sorted(row["features"]) == row["features"] == [feature for _, feature in rows]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_dry_run_says_whether_there_is_somebody_and_offers_nothing(pair, receiver, jet, there):
+    romeo, juliet = pair
+    receiving = receiver(juliet) if there else None
+    sending = jet(romeo, "send", "--dry-run", romeo.file("a.txt", 10), romeo.file("b.txt", 10), juliet.jid).finished()
+    assert sending.code == (0 if there else 6), sending
+    assert (f"Would send 2 files to {juliet.jid}/" in sending.stderr) is there
+    if receiving is not None:
+        assert f"To {receiving.ready()} (" in sending.stderr
+        assert receiving.code is None
+        assert "offers" not in receiving.stderr
+    assert juliet.saved == {}
+
+
+def test_a_dry_run_ends_as_the_sending_would(pair, receiver, jet):
+    romeo, juliet = pair
+    receiver(juliet)
+    other = "--fingerprint", "ab" * 32
+    dry = jet(romeo, "send", "--dry-run", *other, romeo.file("a.txt", 10), juliet.jid).finished()
+    real = jet(romeo, "send", *other, romeo.file("a.txt", 10), juliet.jid).finished()
+    assert (dry.code, dry.error) == (8, real.error), (dry, real)
+
+
 async def in_thread(process) -> None:
     """Wait for a process while the event loop of this test serves its clients."""
     import asyncio

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetcli.state.quantities import parse_duration, parse_endpoint, parse_size
+from jetcli.state.quantities import parse_duration, parse_endpoint, parse_rate, parse_size
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,14 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             parse(text)
         except ValueError as error:
             assert repr(text) in str(error)  # noqa: PT017 either outcome is right
+
+
+@pytest.mark.parametrize(("text", "rate"), [("2M", 2 * 2**20), ("500k/s", 500 * 1024), ("1MB/s", 10**6), ("7", 7)])
+def test_rates_are_read(text: str, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["0", "fast", "/s", "2M/h"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a"):
+        parse_rate(text)
