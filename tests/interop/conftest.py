@@ -138,7 +138,7 @@ def dino(peers) -> Iterator[str]:
 def libervia(peers) -> Iterator[tuple[str, str]]:
     """A running Libervia with two profiles: the bare JIDs of the one that sends and of the one that receives."""
     try:
-        peers.script("start-libervia.sh", timeout_s=180)
+        peers.start_libervia()
         yield tuple(f"{name}@{laboratory.DOMAIN}" for name in laboratory.LIBERVIA)
     finally:
         peers.script("stop-libervia.sh")

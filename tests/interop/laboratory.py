@@ -142,6 +142,14 @@ class Peers:
         rows = map(json.loads, (self.run / "stanzas.jsonl").read_text().splitlines())
         return [row for row in rows if row["t"] >= since and row["dir"] == "in"]
 
+    def start_libervia(self) -> None:
+        """Start Libervia and connect its profiles.
+
+        Without services the bus starts no second backend, outside of the laboratory's view of the network, for a
+        command line that is quicker than the first.
+        """
+        self.script("start-libervia.sh", timeout_s=180, XDG_DATA_DIRS=str(self.directory / "no-services"))
+
     def start_dino(self) -> None:
         """Start Dino and wait until it is online, which is later than its window."""
         began = time.time()
