@@ -121,6 +121,7 @@ class Offering:
         (envelope, self.devices), transport = await asyncio.gather(
             sealing, offered_transport(self._online, self.peer, negotiation)
         )
+        self._refuse_downgrade()
         able = self.peer.abilities
         self._emit(
             PeerFound(self.peer.jid, self.peer.client, weakest(self.devices), self._out.between_jets, able.resumes)
@@ -128,3 +129,13 @@ class Offering:
         name = f"ft-{secrets.token_hex(4)}"
         content = file_offer(name, self._file, transport, self._out.cipher, envelope)
         return replace(content, batch=self._batch, bundle=self._bundle)
+
+    def _refuse_downgrade(self) -> None:
+        """Refuse a weaker stream for devices all of which have spoken the chunked cipher; raises TrustError."""
+        known = self._online.chunked_peers.knows
+        if self._out.between_jets or not all(known(device.identity_key) for device in self.devices):
+            return
+        raise TrustError(
+            f"{shown(self.peer.jid)} takes a weaker stream only, and its account has used nothing but jets; refused",
+            hint="if a device of that account changed its client, let it log in anew there",
+        )

@@ -14,6 +14,8 @@ from jetcli.xmpp.discovery import CLIENT_NAME
 
 #: A resource that was killed stays "available" for minutes: it is asked, and passed over when it does not answer.
 GHOST_S = 5.0
+#: How long others are waited for once somebody has answered who will do.
+GRACE_S = 0.5
 #: Presence follows the login within tenths of a second where a contact is online at all.
 PRESENCE_S = 2.0
 #: Whoever listens for proposals answers at once; a person who is asked gets `--wait`.
@@ -166,9 +168,30 @@ async def _present(online: Online, to: str, resources: tuple[str, ...], *, awake
 
 
 async def _answering(online: Online, bare_jid: str, resources: tuple[str, ...], *, awake: bool = False) -> list[Peer]:
-    """Ask every resource at once what it can do; the order stays, and those that do not answer are left out."""
-    answers = await asyncio.gather(*(_ask(online, bare_jid, jid, awake=awake) for jid in resources))
+    """Ask every resource at once what it can do; the order stays, and those that do not answer are left out.
+
+    With `awake` one that can resume is enough: the others are waited for only a moment more.
+    """
+    asking = [asyncio.ensure_future(_ask(online, bare_jid, jid, awake=awake)) for jid in resources]
+    try:
+        await _answered(asking, enough=awake)
+        answers = [each.result() for each in asking if each.done()]
+    finally:
+        for each in asking:
+            each.cancel()
     return [peer for peer in answers if peer is not None]
+
+
+async def _answered(asking: list["asyncio.Task[Peer | None]"], *, enough: bool) -> None:
+    """Wait until all have answered, or `enough` until one that can resume has and the others have had a moment."""
+    pending: set[asyncio.Task[Peer | None]] = set(asking)
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        answers = (each.result() for each in done)
+        if enough and any(peer is not None and peer.abilities.resumes for peer in answers):
+            if pending:
+                await asyncio.wait(pending, timeout=GRACE_S)
+            return
 
 
 async def _ask(online: Online, bare_jid: str, jid: str, *, awake: bool) -> Peer | None:

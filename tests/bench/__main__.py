@@ -13,8 +13,9 @@ import comparison
 import many
 import numbers_of_jet
 import report
+import resuming
 
-TABLES = numbers_of_jet.ALL | comparison.ALL | many.ALL
+TABLES = numbers_of_jet.ALL | comparison.ALL | many.ALL | resuming.ALL
 PAGE = Path(__file__).parents[2] / "BENCHMARKS.md"
 
 

@@ -1,5 +1,6 @@
 """Which of a contact's resources a file is sent to, with a discovery in memory."""
 
+import asyncio
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -8,7 +9,8 @@ import pytest
 from jetcli.errors import UnavailableError, UnsupportedError, UsageError
 from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.quirks import RECEIVING, SENDING
-from jetcli.transfer.peer import capabilities, find_peer
+from jetcli.transfer import peer as peers
+from jetcli.transfer.peer import capabilities, find_peer, resuming_peers
 
 ME, BOB = "me@north.test/jet.1", "bob@south.test"
 JET = frozenset(RECEIVING)
@@ -52,6 +54,8 @@ class World:
         return [SimpleNamespace(jid=f"{jid}/{name}") for name in self.online]
 
     async def peer_info(self, jid: str, _timeout_s: float, *, awake: bool):
+        if jid.endswith("/ghost"):
+            await asyncio.Event().wait()
         features = self.online.get(jid.partition("/")[2])
         if features is None:
             raise UnavailableError(f"{jid} did not answer")
@@ -162,3 +166,11 @@ async def test_a_table_says_how_far_the_keys_are_trusted(levels, word):
     [row] = await capabilities(World({"a": JET}, devices=devices), BOB)
     assert row.trust == word
     assert row.receives is bool(levels)
+
+
+async def test_a_ghost_does_not_hold_up_a_transfer_that_another_can_continue(monkeypatch):
+    monkeypatch.setattr(peers, "GRACE_S", 0.01)
+    world = World({"ghost": JET, "client": OTHER, "jet": JET})
+    async with asyncio.timeout(5):
+        able = await resuming_peers(world, BOB, before=f"{BOB}/ghost")
+    assert [peer.jid for peer in able] == [f"{BOB}/jet"]

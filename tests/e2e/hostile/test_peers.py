@@ -7,7 +7,7 @@ import aioxmpp
 import pytest
 
 from jetcli.protocol import model
-from jetcli.protocol.quirks import SENDING
+from jetcli.protocol.quirks import RECEIVING, SENDING
 from jetcli.xmpp.ask import StanzaError
 
 
@@ -32,6 +32,25 @@ async def fails(process, code: int, line: str, hint: str = "") -> None:
     assert not hint or f"jet: hint: {hint}" in process.stderr, process
     assert "Traceback" not in process.stderr
     assert process.stdout == ""
+
+
+# A jet whose server hides what it can do.
+
+
+async def test_a_device_that_was_a_jet_gets_no_weaker_stream(send, online, receive, cast):
+    """T43: the feature of the chunked cipher is gone from disco, or was taken out on the way."""
+    jet_peer = await online("jet")
+    victim = await receive()
+    offer = await (await jet_peer.prepare(victim.jid, model.Cipher.CHUNKED)).send()
+    await offer.serve(offer.sealed())
+    assert (await offer.end()).condition == "success"
+    await asyncio.to_thread(victim.process.finished)
+    plain = await online("jet", features=[each for each in RECEIVING if not each.startswith("urn:jetcli:")])
+    process = await send(plain.jid, file=str(victim.inbox / "report.pdf"))
+    await fails(process, 8, "takes a weaker stream only, and its account has used nothing but jets; refused")
+    assert plain.heard.empty()
+    (victim.inbox / "report.pdf").unlink()
+    victim.inbox.rmdir()
 
 
 # Before anything is sent.

@@ -160,3 +160,26 @@ def test_r34_a_crash_between_the_two_names_of_a_file_leaves_one(new_pair, receiv
     resuming = jet(juliet, "resume").finished()
     assert resuming.code == 0, resuming
     assert juliet.saved == {"film.mkv": film.read_bytes()}
+
+
+def test_t22_a_source_that_changes_under_its_old_time_is_never_published(new_pair, over, receiver, jet, half):
+    """Half-way one byte is changed and the time put back: the record's last word is the time of the inode itself."""
+    romeo, juliet = new_pair
+    connection = over(romeo, juliet, stall_after=half.stall)
+    film = romeo.file("film.mkv", half.size)
+    receiving = receiver(juliet, "--json")
+    sending = jet(romeo, "send", "film.mkv", juliet.jid)
+    receiving.event("progress", lambda event: event["bytes"] > half.arrived)
+    times = film.stat().st_atime_ns, film.stat().st_mtime_ns
+    with film.open("r+b") as file:
+        file.write(b"another beginning")
+    os.utime(film, ns=times)
+    connection.move()
+    assert sending.finished().code == 13, sending
+    assert "'film.mkv' changed while it was sent" in sending.error
+    assert receiving.finished().code == 10, receiving
+    assert "film.mkv" not in juliet.saved
+    receiver(romeo, "--forever")
+    resuming = jet(juliet, "resume").finished()
+    assert resuming.code == 11, resuming
+    assert "film.mkv" not in juliet.saved
