@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import signal
 import socket
 import struct
 import threading
@@ -20,6 +21,12 @@ import pytest
 from jetcli.cli.topics import event_schema
 from jetcli.trial.certificates import Authority
 from jetcli.trial.server import Prosody, throwaway_directory
+
+# Shells start what runs in the background, and nohup what it starts, with signals that are ignored, and so would be the
+# processes of the tests. A handler, unlike that, is not handed on.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number is signal.SIGINT else lambda *_: None)
 
 
 @dataclass(frozen=True)
