@@ -108,6 +108,7 @@ def test_caps_of_a_waiting_jet_is_exit_0(pair, receiver, jet):
     assert jet(romeo, "caps", f"nobody@{juliet.jid.partition('@')[2]}").finished().code == 6
 
 
+@pytest.mark.matrix
 def test_caps_without_an_address_is_about_this_machine_and_the_server(home, jet):
     romeo = home("romeo")
     asking = jet(romeo, "caps").finished()
@@ -121,6 +122,7 @@ def test_caps_without_an_address_is_about_this_machine_and_the_server(home, jet)
     assert {event["check"] for event in told.events if event["type"] == "check"} >= {"server", "PEP", "proxy"}
 
 
+@pytest.mark.matrix
 def test_caps_shows_on_demand_what_a_device_advertises(pair, receiver, jet):
     romeo, juliet = pair
     waiting = receiver(juliet)
@@ -132,6 +134,7 @@ def test_caps_shows_on_demand_what_a_device_advertises(pair, receiver, jet):
     assert sorted(row["features"]) == row["features"] == [feature for _, feature in rows]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("there", [True, False])
 def test_a_dry_run_says_whether_there_is_somebody_and_offers_nothing(pair, receiver, jet, there):
     romeo, juliet = pair
@@ -146,6 +149,7 @@ def test_a_dry_run_says_whether_there_is_somebody_and_offers_nothing(pair, recei
     assert juliet.saved == {}
 
 
+@pytest.mark.matrix
 def test_a_dry_run_ends_as_the_sending_would(pair, receiver, jet):
     romeo, juliet = pair
     receiver(juliet)
