@@ -54,7 +54,7 @@ class World:
         return [SimpleNamespace(jid=f"{jid}/{name}") for name in self.online]
 
     async def peer_info(self, jid: str, _timeout_s: float, *, awake: bool):
-        if jid.endswith("/ghost"):
+        if jid.endswith("/silent"):
             await asyncio.Event().wait()
         features = self.online.get(jid.partition("/")[2])
         if features is None:
@@ -170,7 +170,7 @@ async def test_a_table_says_how_far_the_keys_are_trusted(levels, word):
 
 async def test_a_ghost_does_not_hold_up_a_transfer_that_another_can_continue(monkeypatch):
     monkeypatch.setattr(peers, "GRACE_S", 0.01)
-    world = World({"ghost": JET, "client": OTHER, "jet": JET})
+    world = World({"silent": JET, "client": OTHER, "jet": JET})
     async with asyncio.timeout(5):
-        able = await resuming_peers(world, BOB, before=f"{BOB}/ghost")
+        able = await resuming_peers(world, BOB, before=f"{BOB}/silent")
     assert [peer.jid for peer in able] == [f"{BOB}/jet"]
