@@ -90,8 +90,8 @@ def one_pass(number: int) -> Pass:
 
 
 def earlier(target: Path) -> str:
-    """Return the rows that the page has of an earlier series."""
-    told = target.read_text().partition("\n## Earlier\n")[0] if target.exists() else ""
+    """Return the rows that the page has of earlier series, the last one first."""
+    told = target.read_text() if target.exists() else ""
     return "".join(f"{line}\n" for line in told.splitlines() if line.startswith("| ") and line[2].isdigit())
 
 
@@ -114,7 +114,11 @@ def page(passes: list[Pass], wanted: int, commit: str, before: str) -> str:
         *(f"| {number} | {each.row}" for number, each in enumerate(passes, 1)),
     ]
     told = "\n".join(lines) + "\n"
-    return told + f"\n## Earlier\n\nThe series before this one.\n\n{COLUMNS}\n{before}" if before else told
+    return (
+        told + f"\n## Earlier\n\nThe series before this one, the last one first.\n\n{COLUMNS}\n{before}"
+        if before
+        else told
+    )
 
 
 def main(wanted: int, target: Path) -> int:
