@@ -136,6 +136,7 @@ def online(recorded: Recorded, pool) -> SimpleNamespace:
         quirks=lambda _peer: Quirks(),
         proxies=proxies,
         transfers=Mock(),
+        throttle=SimpleNamespace(slowed=lambda channel: channel),
         seen_envelopes=SimpleNamespace(first_time=lambda *_: True),
         chunked_peers=SimpleNamespace(knows=lambda _key: False),
     )
