@@ -58,6 +58,7 @@ def test_large_and_small_files_come_in_their_order_with_checksums(pair, jet, rec
     assert len(kinds(sending, "peer")) == 5  # three alone, two bundles
 
 
+@pytest.mark.matrix
 def test_a_receiver_prints_each_path_and_runs_its_command_for_each(pair, jet, receiver):
     romeo, juliet = pair
     log = juliet.files / "log"
@@ -73,6 +74,7 @@ def test_a_receiver_prints_each_path_and_runs_its_command_for_each(pair, jet, re
     assert log.read_text().split() == list("abcd")
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("on_exist", "code", "left"),
     [

@@ -64,6 +64,7 @@ def test_ctrl_c_at_the_receiver(pair, halfway):
     kept(pair[1])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_request_to_end_ends_a_receiver_like_ctrl_c(pair, halfway, number):
     sending, receiving, _ = halfway(pair)
@@ -105,6 +106,7 @@ def test_a_data_connection_that_falls_silent(pair, halfway):
     kept(pair[1])
 
 
+@pytest.mark.matrix
 def test_an_interruption_ends_only_its_own_file_of_several(pair, halfway, receiver, jet):
     romeo, juliet = pair
     romeo.file("song.ogg", 10)
@@ -129,6 +131,7 @@ def test_a_source_that_changes_is_never_published(pair, halfway):
     assert "film.mkv" not in juliet.saved
 
 
+@pytest.mark.matrix
 def test_a_source_that_shrinks_is_never_published(pair, halfway):
     romeo, juliet = pair
     sending, receiving, connection = halfway(pair)
@@ -158,6 +161,7 @@ def test_bytes_flow_on_while_the_server_is_out_of_reach(home, halfway, faulty, s
     assert juliet.saved == romeo.saved
 
 
+@pytest.mark.matrix
 def test_a_receiver_stays_until_its_confirmation_can_be_sent(home, halfway, faulty, server):
     streams = faulty((server.host, server.port))
     romeo = home("romeo")
@@ -173,6 +177,7 @@ def test_a_receiver_stays_until_its_confirmation_can_be_sent(home, halfway, faul
     ended(receiving, 0)
 
 
+@pytest.mark.matrix
 def test_a_server_that_stays_away_ends_the_transfer_with_the_part_kept(home, halfway, another_server):
     server = another_server()
     romeo = home("romeo", on=server)
@@ -184,6 +189,7 @@ def test_a_server_that_stays_away_ends_the_transfer_with_the_part_kept(home, hal
     kept(juliet)
 
 
+@pytest.mark.matrix
 def test_an_in_band_transfer_ends_with_the_stream_that_carries_it(home, receiver, jet, faulty, server):
     streams = faulty((server.host, server.port))
     romeo = home("romeo", address=streams.address, network='idle = "1s"')

@@ -52,6 +52,7 @@ def test_a_stranger_who_is_let_in_sends_to_the_full_address(home, receiver, jet,
     assert juliet.saved == {"film.mkv": film.read_bytes()}
 
 
+@pytest.mark.matrix
 def test_only_whom_from_names_may_send(home, receiver, jet):
     romeo = home("romeo")
     tybalt = home("tybalt")
@@ -82,6 +83,7 @@ def test_of_two_receivers_on_one_account_one_gets_the_file(pair, receiver, jet):
     assert other.finished().code == 0, other
 
 
+@pytest.mark.matrix
 def test_several_senders_at_once_reach_one_receiver(home, receiver, jet):
     senders = [home(name) for name in ("romeo", "mercutio", "benvolio", "paris")]
     juliet = home("juliet", contacts=senders)
@@ -96,6 +98,7 @@ def test_several_senders_at_once_reach_one_receiver(home, receiver, jet):
     assert receiving.finished().code == 130, receiving
 
 
+@pytest.mark.matrix
 def test_two_senders_of_one_account_share_its_device(pair, receiver, jet):
     romeo, juliet = pair
     receiving = receiver(juliet, "-n", "2")
@@ -106,6 +109,7 @@ def test_two_senders_of_one_account_share_its_device(pair, receiver, jet):
     assert juliet.saved == romeo.saved
 
 
+@pytest.mark.matrix
 def test_the_other_direction_works_as_well(pair, receiver, jet):
     romeo, juliet = pair
     receiving = receiver(romeo)
@@ -148,6 +152,7 @@ def test_a_person_says_no_and_waits_on_for_another_file(pair, receiver, jet):
     assert list(juliet.saved) == ["aria.ogg"]
 
 
+@pytest.mark.matrix
 def test_a_sender_who_gives_up_takes_the_question_away(pair, receiver, jet):
     romeo, juliet = pair
     receiving = receiver(juliet, terminal=True)

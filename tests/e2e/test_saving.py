@@ -50,6 +50,7 @@ def test_output_names_the_file_whatever_its_sender_calls_it(pair, receiver, jet)
     assert juliet.saved == {"mine.mkv": b"x"}
 
 
+@pytest.mark.matrix
 def test_a_file_may_be_renamed_on_its_way_out(pair, receiver, jet):
     romeo, juliet = pair
     there = juliet.files / "there"
@@ -60,6 +61,7 @@ def test_a_file_may_be_renamed_on_its_way_out(pair, receiver, jet):
     assert receiving.stdout == f"{there / 'new.mkv'}\0"
 
 
+@pytest.mark.matrix
 def test_a_limit_on_the_size_of_files_at_the_receiver_is_exit_13_there(pair, receiver, jet):
     romeo, juliet = pair
     # 4 MB: the state of an account must fit, too.
@@ -87,6 +89,7 @@ def test_an_offer_larger_than_the_free_space_is_refused_before_a_byte_moves(pair
     assert juliet.saved == {}
 
 
+@pytest.mark.matrix
 def test_a_file_larger_than_was_allowed_is_declined_and_the_next_one_taken(pair, receiver, jet):
     romeo, juliet = pair
     receiving = receiver(juliet, "--max-size", "1k")
@@ -97,6 +100,7 @@ def test_a_file_larger_than_was_allowed_is_declined_and_the_next_one_taken(pair,
     assert list(juliet.saved) == ["small.bin"]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", [".bashrc", "späße ☂.txt", "-rf", "a b.txt"])
 def test_odd_names_are_kept_and_hidden_ones_refused(pair, receiver, jet, name):
     romeo, juliet = pair

@@ -38,6 +38,7 @@ def test_the_sender_offers_the_rest(new_pair, broken, receiver, jet, killed, who
     whole(new_pair, connection)
 
 
+@pytest.mark.matrix
 def test_a_receiver_that_still_waits_is_found_by_a_sender_that_was_killed(new_pair, over, receiver, jet, half):
     romeo, juliet = new_pair
     connection = over(romeo, juliet, network='idle = "2s"', stall_after=half.stall)
@@ -101,6 +102,7 @@ def test_the_same_send_again_continues(new_pair, broken, receiver, jet, whole):
 # The source is not what it was.
 
 
+@pytest.mark.matrix
 def test_a_copied_source_has_to_be_proven_and_goes_on(new_pair, broken, jet, whole):
     """A copy with the same time has the same bytes, but it is not the same file: the receiver proves what it holds."""
     romeo, juliet = new_pair
@@ -114,6 +116,7 @@ def test_a_copied_source_has_to_be_proven_and_goes_on(new_pair, broken, jet, who
     whole(new_pair, connection)
 
 
+@pytest.mark.matrix
 def test_a_source_with_other_bytes_under_the_same_time_is_found_out(new_pair, broken, receiver, jet):
     romeo, juliet = new_pair
     connection = broken(new_pair)
@@ -130,6 +133,7 @@ def test_a_source_with_other_bytes_under_the_same_time_is_found_out(new_pair, br
     assert "film.mkv" not in juliet.saved
 
 
+@pytest.mark.matrix
 def test_a_source_that_was_changed_has_to_start_again(new_pair, broken, jet):
     romeo, juliet = new_pair
     broken(new_pair)
@@ -143,6 +147,7 @@ def test_a_source_that_was_changed_has_to_start_again(new_pair, broken, jet):
 # Records.
 
 
+@pytest.mark.matrix
 def test_what_is_unfinished_is_listed_and_can_be_forgotten(new_pair, broken, jet, half):
     _, juliet = new_pair
     broken(new_pair)
@@ -200,6 +205,7 @@ def test_a_sender_that_never_heard_of_the_success_learns_it_and_sends_nothing(ne
     assert juliet.saved == {"film.mkv": film.read_bytes()}
 
 
+@pytest.mark.matrix
 def test_a_part_that_was_replaced_by_a_link_is_not_written_to(new_pair, broken, jet):
     _, juliet = new_pair
     broken(new_pair)
@@ -213,6 +219,7 @@ def test_a_part_that_was_replaced_by_a_link_is_not_written_to(new_pair, broken, 
     assert precious.read_bytes() == b"mine"
 
 
+@pytest.mark.matrix
 def test_a_part_that_is_gone_cannot_be_resumed(new_pair, broken, jet):
     _, juliet = new_pair
     broken(new_pair)
@@ -223,6 +230,7 @@ def test_a_part_that_is_gone_cannot_be_resumed(new_pair, broken, jet):
     assert "is gone" in resuming.error
 
 
+@pytest.mark.matrix
 def test_a_part_that_is_longer_than_its_record_is_cut_to_what_is_vouched_for(new_pair, broken, jet):
     romeo, juliet = new_pair
     broken(new_pair)
@@ -235,6 +243,7 @@ def test_a_part_that_is_longer_than_its_record_is_cut_to_what_is_vouched_for(new
     assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
 
 
+@pytest.mark.matrix
 def test_a_part_that_lost_its_end_goes_on_from_what_there_is(new_pair, broken, jet):
     romeo, juliet = new_pair
     broken(new_pair)
@@ -247,6 +256,7 @@ def test_a_part_that_lost_its_end_goes_on_from_what_there_is(new_pair, broken, j
     assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
 
 
+@pytest.mark.matrix
 def test_a_copied_part_has_to_be_adopted(new_pair, broken, jet):
     romeo, juliet = new_pair
     broken(new_pair)
@@ -262,6 +272,7 @@ def test_a_copied_part_has_to_be_adopted(new_pair, broken, jet):
     assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
 
 
+@pytest.mark.matrix
 def test_after_another_boot_only_what_was_synced_counts(new_pair, broken, jet):
     romeo, juliet = new_pair
     broken(new_pair)
@@ -275,6 +286,7 @@ def test_after_another_boot_only_what_was_synced_counts(new_pair, broken, jet):
     assert juliet.saved == {"film.mkv": romeo.saved["film.mkv"]}
 
 
+@pytest.mark.matrix
 def test_a_peer_that_has_lost_its_keys_is_not_resumed_with(new_pair, broken, jet):
     romeo, juliet = new_pair
     broken(new_pair)
