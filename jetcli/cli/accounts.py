@@ -1,4 +1,4 @@
-"""Which account a command uses, and its password: the configuration, the command line and the environment together."""
+"""Which account a command uses, and what opens it: the configuration, the command line and the environment together."""
 
 import sys
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 from jetcli.cli import keychain, passwords
 from jetcli.cli.invocation import Invocation
 from jetcli.errors import SetupError
+from jetcli.protocol.scram import ScramKeys
 from jetcli.state.config import Account, Config
 from jetcli.state.passwords import read_password
 from jetcli.state.paths import Paths
+from jetcli.state.scram import read_keys
 
 
 def paths_of(invocation: Invocation) -> Paths:
@@ -27,41 +29,45 @@ def interactive(invocation: Invocation) -> bool:
     return not invocation.no_input and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def password_of(account: Account, invocation: Invocation) -> str:
-    """Return the password of `account` for going online. Raises SetupError where no source has it."""
+def secret_of(account: Account, invocation: Invocation) -> str | ScramKeys:
+    """Return the password or the kept keys of `account` for going online. Raises SetupError where no source has any."""
     from jetcli.cli.prompt import ask_password
 
-    kept = paths_of(invocation).password(account.jid)
-    password = passwords.first_password(
+    paths = paths_of(invocation)
+    secret = passwords.first_secret(
         (
             lambda: passwords.from_command(account.password_command),
             lambda: invocation.password,
             lambda: keychain.load(account.jid),
-            lambda: read_password(kept),
+            lambda: read_password(paths.password(account.jid)),
+            lambda: read_keys(paths.scram_keys(account.jid)),
             lambda: ask_password(account.jid) if interactive(invocation) else None,
         )
     )
-    if password is None:
+    if secret is None:
         raise SetupError(f"there is no password for {account.jid}", hint=f"jet login {account.jid}")
-    return password
+    return secret
 
 
-def password_for_login(
+def secret_for_login(
     jid: str, command: list[str] | None, file: Path | None, invocation: Invocation, *, register: bool
-) -> str:
-    """Return the password that `jet login` shall use; a kept one only where nobody can be asked for a newer one."""
+) -> str | ScramKeys:
+    """Return what `jet login` shall use; what it kept before only where nobody can be asked for a newer password."""
     from jetcli.cli.prompt import ask_password
 
-    kept = paths_of(invocation).password(jid)
+    paths = paths_of(invocation)
     may_ask = interactive(invocation)
-    password = passwords.first_password(
+    secret = passwords.first_secret(
         (
             lambda: passwords.from_command(command),
             lambda: passwords.from_file(file),
             lambda: invocation.password,
-            lambda: ask_password(jid, twice=register) if may_ask else keychain.load(jid) or read_password(kept),
+            lambda: ask_password(jid, twice=register) if may_ask else None,
+            lambda: None if may_ask else keychain.load(jid),
+            lambda: None if may_ask else read_password(paths.password(jid)),
+            lambda: None if may_ask or register else read_keys(paths.scram_keys(jid)),
         )
     )
-    if password is None:
+    if secret is None:
         raise SetupError(f"there is no password for {jid}", hint="--password-file, --password-command or JET_PASSWORD")
-    return password
+    return secret

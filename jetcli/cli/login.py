@@ -7,17 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from jetcli.cli import keychain
-from jetcli.cli.accounts import config_of, password_for_login, paths_of
+from jetcli.cli.accounts import config_of, paths_of, secret_for_login
 from jetcli.cli.addresses import own_address
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.passwords import command_words
 from jetcli.errors import UsageError
 from jetcli.protocol.invite import Invite, parse_invite
 from jetcli.protocol.policy import shown
+from jetcli.protocol.scram import ScramKeys
 from jetcli.state.accounts import write_account
 from jetcli.state.config import Account, Config
-from jetcli.state.passwords import remove_password, write_password
+from jetcli.state.passwords import write_password
 from jetcli.state.paths import Paths
+from jetcli.state.private import remove_private
+from jetcli.state.scram import write_keys
 
 
 def login_command(
@@ -51,9 +54,9 @@ def login_command(
         allow_plain=allow_plain or known.allow_plain,
         password_command=tuple(command),
     )
-    password = password_for_login(address, command, password_file, invocation, register=register)
-    _try_account(invocation, config, account, password, register=register, invite=invite)
-    keep(paths_of(invocation), account, password)
+    secret = secret_for_login(address, command, password_file, invocation, register=register)
+    keys = _try_account(invocation, config, account, secret, register=register, invite=invite)
+    keep(paths_of(invocation), account, secret, keys)
     report.view.line(f"{address} is ready. Send a file with:  jet send FILE... JID")
     return 0
 
@@ -87,15 +90,23 @@ def known_account(config: Config, address: str) -> Account:
     return Account(address if local in config.accounts else local, address)
 
 
-def keep(paths: Paths, account: Account, password: str) -> None:
-    """Write down an account that works: its password only where no command gives it, best in the system's keyring.
+def keep(paths: Paths, account: Account, secret: str | ScramKeys, keys: ScramKeys | None = None) -> None:
+    """Write down an account that works: what opens it only where no command gives it, best in the system's keyring.
 
-    Raises SetupError.
+    A file holds SCRAM's `keys` where the login had some, and only else the password. Raises SetupError.
     """
-    if account.password_command or keychain.keep(account.jid, password):
-        remove_password(paths.password(account.jid))
-    else:
-        write_password(paths.password(account.jid), password)
+    password_file, keys_file = paths.password(account.jid), paths.scram_keys(account.jid)
+    outdated = {password_file, keys_file}
+    if account.password_command or (isinstance(secret, str) and keychain.keep(account.jid, secret)):
+        pass
+    elif keys is not None:
+        write_keys(keys_file, keys)
+        outdated.remove(keys_file)
+    elif isinstance(secret, str):
+        write_password(password_file, secret)
+        outdated.remove(password_file)
+    for file in outdated:
+        remove_private(file)
     write_account(paths.config, account, default=True)
 
 
@@ -103,20 +114,20 @@ def _try_account(
     invocation: Invocation,
     config: Config,
     account: Account,
-    password: str,
+    secret: str | ScramKeys,
     *,
     register: bool,
     invite: Invite | None,
-) -> None:
+) -> ScramKeys | None:
     from jetcli.cli.running import carry_out
 
     report = invocation.begin("login")
 
-    async def session() -> None:
+    async def session() -> ScramKeys | None:
         from jetcli.transfer.account import Credentials, login
 
         directory = paths_of(invocation).account(account.jid)
-        credentials = Credentials(account, directory, password, config.trust)
-        await login(credentials, register=register, command="jet login", emit=report.emit, invite=invite)
+        credentials = Credentials(account, directory, secret, config.trust)
+        return await login(credentials, register=register, command="jet login", emit=report.emit, invite=invite)
 
-    carry_out(invocation, report, session())
+    return carry_out(invocation, report, session())

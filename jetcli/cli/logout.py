@@ -10,7 +10,7 @@ from jetcli.cli.invocation import Invocation
 from jetcli.errors import SetupError
 from jetcli.state.accounts import remove_account
 from jetcli.state.locks import online_here
-from jetcli.state.passwords import remove_password
+from jetcli.state.private import remove_private
 from jetcli.transfer.options import Network
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def logout_command(invocation: Invocation, *, jid: str | None, remove_device: bo
         report.view.line(f"This machine is no longer a device of {account.jid}.")
     remove_account(config.file, account.name)
     keychain.forget(account.jid)
-    remove_password(paths.password(account.jid))
+    remove_private(paths.password(account.jid))
+    remove_private(paths.scram_keys(account.jid))
     if remove_device:
         try:
             shutil.rmtree(directory)

@@ -33,7 +33,7 @@ ENVIRONMENT = {
 }
 FILES = {
     "$XDG_CONFIG_HOME/jet/config.toml": "The configuration: accounts, aliases, defaults.",
-    "$XDG_DATA_HOME/jet/<address>/": "The state of an account: keys, transfers, and the password where login kept it.",
+    "$XDG_DATA_HOME/jet/<address>/": "The state of an account: keys, transfers, and what login kept to open it.",
 }
 
 _Side = TypeVar("_Side", State, TransportPath)

@@ -4,7 +4,7 @@
     --password-file (refused if others can read it; `-` is standard input)
     JET_PASSWORD
     the system's keyring, with the extra jetcli[keyring]
-    the file that `jet login` wrote
+    the file that `jet login` wrote: with SCRAM's keys, which do instead of the password, or with the password
     a question on the terminal
 
 There is no option that takes the password itself, since everybody on the machine could read it.
@@ -20,20 +20,21 @@ from pathlib import Path
 
 from jetcli.errors import SetupError
 from jetcli.protocol.policy import shown
+from jetcli.protocol.scram import ScramKeys
 
 #: A password manager may ask its user something first.
 COMMAND_LIMIT_S = 120.0
 
-#: Answers with a password, or with None where this source has none.
-Source = Callable[[], str | None]
+#: Answers with a password, or with the keys that stand in for it, or with None where this source has none.
+Source = Callable[[], str | ScramKeys | None]
 
 
-def first_password(sources: Iterable[Source]) -> str | None:
-    """Return the password of the first source that has one."""
+def first_secret(sources: Iterable[Source]) -> str | ScramKeys | None:
+    """Return what the first source has that has a password, or keys."""
     for source in sources:
-        password = source()
-        if password:
-            return password
+        secret = source()
+        if secret:
+            return secret
     return None
 
 

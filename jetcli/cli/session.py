@@ -1,4 +1,4 @@
-"""Going online for one command: the chosen account, its password, its trust, and a clean end."""
+"""Going online for one command: the chosen account, what opens it, its trust, and a clean end."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def credentials_of(invocation: Invocation, config: "Config") -> "Credentials":
-    """Return the chosen account with its password and the trust that this run asks for. Raises SetupError."""
-    from jetcli.cli.accounts import password_of, paths_of
+    """Return the chosen account with what opens it and the trust that this run asks for. Raises SetupError."""
+    from jetcli.cli.accounts import paths_of, secret_of
     from jetcli.transfer.account import Credentials
 
     account = config.account(invocation.account)
     return Credentials(
         account,
         paths_of(invocation).account(account.jid),
-        password_of(account, invocation),
+        secret_of(account, invocation),
         invocation.trust or config.trust,
         invocation.fingerprints,
     )

@@ -1,4 +1,7 @@
-"""The file where login keeps an account's password when nothing better does: its first line, mode 0600."""
+"""The file where login keeps an account's password when nothing better does: its first line, mode 0600.
+
+Better are a command, the system's keyring, and SCRAM's keys (see scram.py).
+"""
 
 from pathlib import Path
 
@@ -31,11 +34,3 @@ def write_password(path: Path, password: str) -> None:
         raise ValueError("a password is one line of text")
     private_directory(path.parent)
     replace_private(path, f"{password}\n".encode())
-
-
-def remove_password(path: Path) -> None:
-    """Delete the file `path`, which need not exist; raises SetupError."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise unusable(path, error) from error

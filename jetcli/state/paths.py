@@ -39,3 +39,7 @@ class Paths:
     def password(self, bare_jid: str) -> Path:
         """Return the file where login keeps the password of `bare_jid`."""
         return self.account(bare_jid) / "password"
+
+    def scram_keys(self, bare_jid: str) -> Path:
+        """Return the file where login keeps the SCRAM keys of `bare_jid`, which open the account like its password."""
+        return self.account(bare_jid) / "scram.json"

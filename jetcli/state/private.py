@@ -81,6 +81,14 @@ def replace_private(path: Path, data: bytes) -> None:
         raise unusable(path, error) from error
 
 
+def remove_private(path: Path) -> None:
+    """Delete the file `path`, which need not exist; raises SetupError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in the directory `path` survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -22,6 +22,7 @@ from jetcli.protocol.fingerprint import fingerprint
 from jetcli.protocol.invite import Invite
 from jetcli.protocol.offer import is_request
 from jetcli.protocol.quirks import RECEIVING, SENDING, Quirks, quirks_of
+from jetcli.protocol.scram import ScramKeys
 from jetcli.state.config import Account
 from jetcli.state.hashes import FileHashes
 from jetcli.state.locks import account_lock, resource_lock, runs_here
@@ -60,34 +61,37 @@ SESSION_PAUSE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An account with the password that opens it, and the directory of its state."""
+    """An account with the password or the kept keys that open it, and the directory of its state."""
 
     account: Account
     directory: Path
-    password: str = field(repr=False)
+    secret: str | ScramKeys = field(repr=False)
     trust: TrustPolicy = "btbv"
     fingerprints: tuple[bytes, ...] = ()
 
     def settings(self, scram_used: bool) -> AccountSettings:
         """Return how to log in; PLAIN is out of the question once SCRAM was used."""
         account = self.account
+        password, keys = ("", self.secret) if isinstance(self.secret, ScramKeys) else (self.secret, None)
         return AccountSettings(
             account.jid,
-            self.password,
+            password,
             server=account.server,
             direct_tls=account.direct_tls,
             ca_file=account.ca_file,
             pin=account.pin,
             allow_plain=account.allow_plain,
             scram_used_before=scram_used,
+            keys=keys,
         )
 
 
 async def login(
     credentials: Credentials, *, register: bool, command: str, emit: Listener, invite: Invite | None = None
-) -> None:
+) -> ScramKeys | None:
     """Check that the account can be used, making it first when `register`; publish our OMEMO device.
 
+    Returns what opens it instead of the password, or None where the server knows no SCRAM.
     With an `invite` the server is shown its token, and who invites becomes a contact.
 
     Raises AuthError, NetworkError and SetupError as the server answers. Nothing is written to the configuration.
@@ -98,6 +102,7 @@ async def login(
     async with await Online.open(credentials, Network(), receiving=False, command=command, emit=emit) as online:
         if invite is not None and invite.action == "roster":
             accept_invitation(online.connection.client, invite.jid, invite.token)
+        return online.connection.keys
 
 
 class Online:

@@ -8,6 +8,7 @@ import aioxmpp
 from jetcli.errors import UsageError
 from jetcli.protocol.jid import parse_jid
 from jetcli.protocol.policy import shown
+from jetcli.protocol.scram import ScramKeys
 
 #: Deadlines of design.md, in seconds.
 CONNECT_S = 30.0
@@ -22,7 +23,7 @@ class AccountSettings:
     `server` is the only host and port that is tried; None finds the domain's servers by DNS SRV, and `direct_tls`
     then does not count (XEP-0368). `ca_file` replaces the system's authorities, `pin` (SHA-256 of the public key, hex
     or base64) replaces the check of the certificate. PLAIN is used only with `allow_plain`, and never with
-    `scram_used_before`.
+    `scram_used_before`. Where `keys` stand in for the password it is empty.
     """
 
     jid: str
@@ -33,6 +34,7 @@ class AccountSettings:
     pin: str | None = None
     allow_plain: bool = False
     scram_used_before: bool = False
+    keys: ScramKeys | None = None
 
     @property
     def address(self) -> aioxmpp.JID:

@@ -19,6 +19,7 @@ import aioxmpp
 import aioxmpp.carbons.xso
 
 from jetcli.errors import JetError, NetworkError
+from jetcli.protocol.scram import ScramKeys
 from jetcli.xmpp.account import CONNECT_S, IQ_S, LOGIN_S, AccountSettings
 from jetcli.xmpp.aioxmpp_fixes import finding_servers, mend, quiet
 from jetcli.xmpp.ask import StanzaError, ask
@@ -129,6 +130,11 @@ class Connection:
     def mechanism(self) -> str | None:
         """The SASL mechanism that logged us in."""
         return self._login.mechanism
+
+    @property
+    def keys(self) -> ScramKeys | None:
+        """What logged us in by SCRAM, and will do so without the password; None where it was PLAIN."""
+        return self._login.keys
 
     @property
     def tls(self) -> tuple[str, datetime]:

@@ -7,6 +7,7 @@ password's characters or the server's words.
 
 import os
 import socket
+from collections.abc import Collection
 
 import aiosasl
 import aioxmpp
@@ -14,9 +15,14 @@ import aioxmpp.errors
 
 from jetcli.errors import AuthError, JetError, NetworkError, UnavailableError
 from jetcli.protocol.policy import shown
+from jetcli.protocol.scram import ScramKeys
 from jetcli.xmpp.account import CONNECT_S, AccountSettings
+from jetcli.xmpp.scram import KeptKeysError, ScramError
 from jetcli.xmpp.security import CertificateError, PasswordLogin
 from jetcli.xmpp.server import HandshakeError
+
+#: Conditions of SASL that speak of the secret, and not of the account (RFC 6120 section 6.5).
+_WRONG_SECRET = ("not-authorized", "credentials-expired")
 
 
 class SessionLimitError(UnavailableError):
@@ -41,6 +47,8 @@ def _most_telling(errors: list[JetError]) -> JetError:
 
 def _login_failure(error: BaseException, settings: AccountSettings, login: PasswordLogin | None) -> JetError:
     again = f"jet login {settings.jid}"
+    if login is not None and login.kept_keys is not None and (cause := _unfit(error, login.kept_keys, login.offered)):
+        return AuthError(f"the server no longer accepts the keys kept for {settings.jid}: {cause}", hint=again)
     if isinstance(error, aiosasl.AuthenticationFailure):
         return AuthError(f"the server refused the login for {settings.jid}", hint=again)
     if isinstance(error, aiosasl.SASLError):
@@ -55,7 +63,21 @@ def _login_failure(error: BaseException, settings: AccountSettings, login: Passw
     return AuthError(f"{settings.domain} offers no login that jet knows: {shown(offered) or 'none at all'}")
 
 
+def _unfit(error: BaseException, keys: ScramKeys, offered: Collection[str]) -> str | None:
+    """Return why kept keys do not open the account where it is for them; None where the reason is another."""
+    if isinstance(error, KeptKeysError):
+        return error.reason
+    if isinstance(error, aiosasl.AuthenticationFailure) and error.opaque_error in _WRONG_SECRET:
+        return "it refused the login"
+    scram = {name.removesuffix("-PLUS") for name in offered if name.startswith("SCRAM-")}
+    if isinstance(error, aioxmpp.errors.SASLUnavailable) and scram and f"SCRAM-{keys.hash_name}" not in scram:
+        return f"it offers no SCRAM-{keys.hash_name}"
+    return None
+
+
 def _said(error: aiosasl.SASLError) -> str:
+    if isinstance(error, ScramError):
+        return error.reason
     return shown(str(error.opaque_error or "the server broke the protocol"))
 
 

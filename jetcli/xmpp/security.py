@@ -27,8 +27,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from jetcli.errors import SetupError
+from jetcli.protocol.scram import ScramKeys
 from jetcli.xmpp.account import AccountSettings
 from jetcli.xmpp.phases import phase_over
+from jetcli.xmpp.scram import Scram
 
 #: RFC 6120 section 13.7.1.4: the address of an XMPP entity in a certificate; RFC 4985: a service of a domain.
 _XMPP_ADDR = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.5")
@@ -227,9 +229,9 @@ class _TlsExporter(aiosasl.channel_binding.ChannelBindingProvider):
 class PasswordLogin(aioxmpp.security_layer.SASLProvider):
     """Log in by password: SCRAM bound to the channel, else SCRAM, else PLAIN where the user allowed it.
 
-    `mechanism` is the one that succeeded last, `offered` what the server offered last, `tls` the version that is spoken
-    and the end of the certificate's validity. SCRAM once, SCRAM for ever: a
-    server that stops offering it gets no password.
+    Kept keys do instead of the password for SCRAM. `mechanism` is the one that succeeded last, `keys` what SCRAM
+    succeeded with, or shall begin with; `offered` what the server offered last, `tls` the version that is spoken and
+    the end of the certificate's validity. SCRAM once, SCRAM for ever: a server that stops offering it gets no password.
     """
 
     def __init__(self, settings: AccountSettings) -> None:
@@ -237,7 +239,8 @@ class PasswordLogin(aioxmpp.security_layer.SASLProvider):
         self._local = str(settings.address.localpart)
         self._password = settings.password
         self._allow_plain = settings.allow_plain
-        self._scram_used = settings.scram_used_before
+        self._scram_used = settings.scram_used_before or settings.keys is not None
+        self.keys = settings.keys
         self.mechanism: str | None = None
         self.tls: tuple[str, datetime] | None = None
         self.offered: frozenset[str] = frozenset()
@@ -246,6 +249,11 @@ class PasswordLogin(aioxmpp.security_layer.SASLProvider):
     def plain_barred_by_scram(self) -> bool:
         """Whether PLAIN is out of question because SCRAM has been used."""
         return self._scram_used
+
+    @property
+    def kept_keys(self) -> ScramKeys | None:
+        """The keys where they are all there is to log in with, and None where there is a password."""
+        return None if self._password else self.keys
 
     async def execute(self, client_jid: object, features: Any, xmlstream: Any, tls_transport: Any) -> bool:  # noqa: ARG002  # aioxmpp's signature
         """Authenticate; return False where no mechanism fits (RFC 6120 section 6)."""
@@ -258,8 +266,10 @@ class PasswordLogin(aioxmpp.security_layer.SASLProvider):
         for mechanism in self._mechanisms(features, tls):
             token = mechanism.any_supported(self.offered)
             if token is not None and await self._execute(interface, mechanism, token):
-                self.mechanism = token if isinstance(token, str) else str(token[0])
-                self._scram_used = self._scram_used or self.mechanism.startswith("SCRAM-")
+                self.mechanism = str(token)
+                if isinstance(mechanism, Scram):
+                    self._scram_used = True
+                    self.keys = mechanism.used
                 phase_over("SASL")
                 return True
         return False
@@ -267,15 +277,11 @@ class PasswordLogin(aioxmpp.security_layer.SASLProvider):
     def _mechanisms(self, features: Any, tls: OpenSSL.SSL.Connection) -> Iterable[Any]:
         binding = _channel_binding(features, tls)
         if binding is not None:
-            yield aiosasl.SCRAMPLUS(self._scram_credentials, binding)
-        yield aiosasl.SCRAM(self._scram_credentials)
+            yield Scram(self._local, self._password, self.keys, binding)
+        yield Scram(self._local, self._password, self.keys)
         scram_offered = any(name.startswith("SCRAM-") for name in self.offered)
-        if self._allow_plain and not self._scram_used and not scram_offered:
+        if self._password and self._allow_plain and not self._scram_used and not scram_offered:
             yield aiosasl.PLAIN(self._plain_credentials)
-
-    async def _scram_credentials(self) -> tuple[str, str]:
-        # RFC 5802 section 5.1; aiosasl leaves it to us.
-        return self._local.replace("=", "=3D").replace(",", "=2C"), self._password
 
     async def _plain_credentials(self) -> tuple[str, str]:
         return self._local, self._password

@@ -53,6 +53,7 @@ class Transfers:
     calls: list = field(default_factory=list)
     consents: list = field(default_factory=list)
     closed: bool = False
+    keys: object = None
 
     async def play(self, emit):
         for event in self.events:
@@ -77,6 +78,7 @@ class Transfers:
     async def login(self, credentials, *, register, command, emit, invite=None):
         self.calls.append((credentials, register))
         await self.play(emit)
+        return self.keys
 
     async def open(self, credentials, network, *, receiving, command, emit):
         self.calls.append((credentials, network, receiving, command))
@@ -93,7 +95,7 @@ class Transfers:
 def transfers(monkeypatch):
     fake = Transfers()
     credentials = make_dataclass(
-        "Credentials", ["account", "directory", "password", "trust", ("fingerprints", tuple, ())]
+        "Credentials", ["account", "directory", "secret", "trust", ("fingerprints", tuple, ())]
     )
     for name, members in {
         "account": {"Online": fake, "login": fake.login, "Credentials": credentials},

@@ -11,11 +11,11 @@ def test_the_first_source_that_has_one_gives_it():
     def untouched():
         raise AssertionError("a later source was asked")
 
-    assert passwords.first_password([lambda: None, lambda: "", lambda: "ro5e", untouched]) == "ro5e"
+    assert passwords.first_secret([lambda: None, lambda: "", lambda: "ro5e", untouched]) == "ro5e"
 
 
 def test_nobody_has_one():
-    assert passwords.first_password([lambda: None]) is None
+    assert passwords.first_secret([lambda: None]) is None
 
 
 def test_a_command_prints_it_on_its_first_line():

@@ -11,6 +11,7 @@ import pytest
 
 from jetcli.errors import DeclinedError, InterruptedTransferError, NetworkError, TrustError
 from jetcli.protocol.device import Trust
+from jetcli.protocol.scram import ScramKeys
 from jetcli.transfer.events import Connected, Consent, FileDone, FileFailed, Offered, OfferSeen, Progress
 from jetcli.transfer.options import Network
 
@@ -32,7 +33,7 @@ def test_send_hands_over_what_the_words_mean(jet_here, transfers, account, sourc
     assert (options.checksum, options.wait_s, options.network) == (True, math.inf, network)
     assert (network.path, network.acceptance_s) == ("relay", 3600.0)
     assert (receiving, command) == (False, "jet send")
-    assert (credentials.account.jid, credentials.password) == ("romeo@montague.example", "ro5e")
+    assert (credentials.account.jid, credentials.secret) == ("romeo@montague.example", "ro5e")
     assert transfers.closed
 
 
@@ -203,16 +204,32 @@ def test_login_keeps_the_account_and_its_password_only_after_the_server_agreed(j
     options = ("--password-file", secret, "--server", "127.0.0.1:5222", "--allow-plain", "--register")
     ended = jet_here("login", "Romeo@montague.example", *options)
     credentials, register = transfers.calls[-1]
-    assert (ended.code, register, credentials.password) == (0, True, "ro5e")
+    assert (ended.code, register, credentials.secret) == (0, True, "ro5e")
     kept = tmp_path / "home" / "state" / "romeo@montague.example" / "password"
     assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("ro5e\n", 0o600)
     assert 'server = "127.0.0.1:5222"' in (tmp_path / "home" / "config.toml").read_text()
     assert "ro5e" not in ended.err + ended.out + (tmp_path / "home" / "config.toml").read_text()
 
 
+def test_login_keeps_the_keys_instead_of_the_password_where_there_are_some(jet_here, transfers, account, monkeypatch):
+    state = account / "state" / "romeo@montague.example"
+    transfers.keys = ScramKeys.derive("SHA-256", b"ro5e", b"salt", 4096)
+    monkeypatch.setenv("JET_PASSWORD", "ro5e")
+    assert jet_here("login", "romeo@montague.example").code == 0
+    assert [file.name for file in state.iterdir() if file.name in {"password", "scram.json"}] == ["scram.json"]
+    monkeypatch.delenv("JET_PASSWORD", raising=False)
+    assert jet_here("login", "romeo@montague.example").code == 0
+    assert transfers.calls[-1][0].secret == transfers.keys
+    assert jet_here("login", "romeo@montague.example", "--register").code == 3
+    transfers.keys = None
+    monkeypatch.setenv("JET_PASSWORD", "ro5e")
+    assert jet_here("login", "romeo@montague.example").code == 0
+    assert [file.name for file in state.iterdir() if file.name in {"password", "scram.json"}] == ["password"]
+
+
 def test_a_password_command_is_kept_instead_of_the_password(jet_here, transfers, account, tmp_path):
     jet_here("login", "romeo@montague.example", "--password-command", "printf '%s\\n' 'from the keeper'")
-    assert transfers.calls[0][0].password == "from the keeper"
+    assert transfers.calls[0][0].secret == "from the keeper"
     assert not (account / "state" / "romeo@montague.example" / "password").exists()
     assert "password_command = " in (account / "config.toml").read_text()
     assert "[aliases]" in (account / "config.toml").read_text()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import sys
 import textwrap
 import time
@@ -10,6 +9,7 @@ import time
 import pytest
 
 from jetcli.state.config import Config
+from jetcli.state.passwords import write_password
 from jetcli.state.store import KeyValues, Store
 from jetcli.trial.prosody_files import _MODULES, lua
 from jetcli.xmpp.omemo_names import own_device
@@ -30,6 +30,10 @@ def password_file(home):
     return home.path / "state" / home.jid / "password"
 
 
+def keys_file(home):
+    return home.path / "state" / home.jid / "scram.json"
+
+
 def checks(process):
     rows = [line.split("\t") for line in process.stdout.splitlines()]
     return {row[1]: row[0] for row in rows}
@@ -43,12 +47,6 @@ def fresh(home):
     return home("romeo", enrolled=False)
 
 
-def test_the_password_of_the_environment_is_kept_in_a_private_file(jet, fresh):
-    assert login(jet, fresh, password=fresh.password).code == 0
-    assert password_file(fresh).read_text() == f"{fresh.password}\n"
-    assert stat.S_IMODE(password_file(fresh).stat().st_mode) == 0o600
-
-
 def test_a_command_comes_first_and_nothing_is_kept(jet, fresh, tmp_path):
     script = tmp_path / "pass"
     script.write_text(f"#!/bin/sh\nprintf '%s\\n' \"{fresh.password}\"\n")
@@ -56,6 +54,7 @@ def test_a_command_comes_first_and_nothing_is_kept(jet, fresh, tmp_path):
     ended = login(jet, fresh, "--password-command", str(script), password="wrong")
     assert ended.code == 0
     assert not password_file(fresh).exists()
+    assert not keys_file(fresh).exists()
     assert jet(fresh, "doctor").finished().code == 0
 
 
@@ -99,6 +98,7 @@ def test_the_wrong_password_is_told_and_nothing_is_written(jet, fresh):
     assert (ended.code, ended.error) == (4, f"the server refused the login for {fresh.jid}")
     assert not Config.load(fresh.path / "config.toml").accounts
     assert not password_file(fresh).exists()
+    assert not keys_file(fresh).exists()
 
 
 @pytest.fixture
@@ -136,6 +136,7 @@ def test_a_keyring_keeps_it_instead_of_a_file(jet, fresh, keyring):
     assert jet(fresh, "login", fresh.jid, *words, env=env | {"JET_PASSWORD": fresh.password}).finished().code == 0
     assert json.loads(kept.read_text()) == {f"jet {fresh.jid}": fresh.password}
     assert not password_file(fresh).exists()
+    assert not keys_file(fresh).exists()
     assert jet(fresh, "doctor", env=env).finished().code == 0
     assert jet(fresh, "logout", env=env).finished().code == 0
     assert json.loads(kept.read_text()) == {}
@@ -146,7 +147,7 @@ def test_without_a_keyring_that_works_there_is_the_file(jet, fresh, backend):
     env = {"PYTHON_KEYRING_BACKEND": backend, "JET_PASSWORD": fresh.password}
     words = ("--server", fresh.address, "--ca-file", fresh.server.ca_file)
     assert jet(fresh, "login", fresh.jid, *words, env=env).finished().code == 0
-    assert password_file(fresh).exists()
+    assert keys_file(fresh).exists()
 
 
 # Making accounts
@@ -266,11 +267,12 @@ def published(home):
         return own_device(KeyValues(store))[0]
 
 
-def test_logging_out_forgets_the_password_and_keeps_the_keys(jet, fresh):
+def test_logging_out_forgets_what_opens_the_account_and_keeps_its_device(jet, fresh):
     assert login(jet, fresh, password=fresh.password).code == 0
     device = published(fresh)
     assert jet(fresh, "logout").finished().code == 0
     assert not password_file(fresh).exists()
+    assert not keys_file(fresh).exists()
     assert not Config.load(fresh.path / "config.toml").accounts
     assert "loopback = true" in (fresh.path / "config.toml").read_text()
     assert login(jet, fresh, password=fresh.password).code == 0
@@ -291,7 +293,8 @@ def test_removing_the_device_withdraws_it_and_deletes_its_state(jet, home, fresh
 
 def test_a_device_that_cannot_be_withdrawn_leaves_everything_as_it_was(jet, fresh):
     assert login(jet, fresh, password=fresh.password).code == 0
-    password_file(fresh).write_text("wrong\n")
+    keys_file(fresh).unlink()
+    write_password(password_file(fresh), "wrong")
     assert jet(fresh, "logout", "--remove-device").finished().code == 4
     assert (fresh.path / "state" / fresh.jid / "state.db").exists()
     assert Config.load(fresh.path / "config.toml").accounts

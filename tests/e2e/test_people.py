@@ -19,11 +19,13 @@ def test_login_asks_the_server_before_anything_is_written_down(home, jet):
     romeo = home(enrolled=False)
     refused = jet(romeo, *romeo.login, env={"JET_PASSWORD": "wrong"}).finished()
     assert refused.code == 4, refused
-    assert not list((romeo.path / "state").glob("**/password"))
+    assert not list((romeo.path / "state").glob("**/scram.json"))
     accepted = jet(romeo, *romeo.login, env={"JET_PASSWORD": romeo.password}).finished()
     assert accepted.code == 0, accepted
-    [kept] = (romeo.path / "state").glob("**/password")
+    [kept] = (romeo.path / "state").glob("**/scram.json")
     assert kept.stat().st_mode & 0o777 == 0o600
+    files = [file.read_bytes() for file in romeo.path.rglob("*") if file.is_file()]
+    assert not any(romeo.password.encode() in content for content in files)
 
 
 def test_a_stranger_is_declined_and_told_so_while_the_receiver_waits_on(home, pair, receiver, jet):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from jetcli.errors import SetupError
-from jetcli.state.passwords import read_password, remove_password, write_password
+from jetcli.state.passwords import read_password, write_password
+from jetcli.state.private import remove_private
 
 
 @pytest.fixture
@@ -64,8 +65,8 @@ def test_a_password_is_one_line(file: Path, password: str) -> None:
 
 def test_a_password_can_be_removed_twice(file: Path) -> None:
     write_password(file, "x")
-    remove_password(file)
-    remove_password(file)
+    remove_private(file)
+    remove_private(file)
     assert read_password(file) is None
 
 
@@ -74,4 +75,4 @@ def test_a_password_file_that_cannot_be_used_is_told(file: Path) -> None:
     with pytest.raises(SetupError, match="is a directory"):
         read_password(file)
     with pytest.raises(SetupError, match="is a directory"):
-        remove_password(file)
+        remove_private(file)

@@ -11,6 +11,7 @@ def test_jet_home_holds_configuration_and_state(tmp_path: Path) -> None:
     assert paths.config == tmp_path / "config.toml"
     assert paths.account("romeo@montague.example") == tmp_path / "state" / "romeo@montague.example"
     assert paths.password("romeo@montague.example") == tmp_path / "state" / "romeo@montague.example" / "password"
+    assert paths.scram_keys("romeo@montague.example") == tmp_path / "state" / "romeo@montague.example" / "scram.json"
 
 
 def test_a_relative_jet_home_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

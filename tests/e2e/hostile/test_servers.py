@@ -77,7 +77,7 @@ def login(jet, home, authority, tmp_path):
             return jet(somebody, "login", jid, *options, env={"JET_PASSWORD": PASSWORD}.items()).finished()
 
         process = await asyncio.to_thread(at_its_end)
-        assert not list(somebody.path.rglob("password*"))
+        assert not [*somebody.path.rglob("password*"), *somebody.path.rglob("scram*")]
         assert jid not in (somebody.path / "config.toml").read_text()
         return process
 
