@@ -7,6 +7,7 @@ Debian does not have are put into `.bench/` by their own installers.
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,9 @@ from pathlib import Path
 from world import Sample, Usage, demand_same, usage_of
 
 from jetcli.trial.server import HOST, free_ports
+
+#: How long another program may take to get ready, or to end.
+_READY_S = 30.0
 
 TOOLS = Path(__file__).parents[2] / ".bench"
 WORMHOLE = ("magic-wormhole", "magic-wormhole-mailbox-server", "magic-wormhole-transit-relay")
@@ -53,8 +57,6 @@ def _spawn(*command: str | Path, cwd: Path | None = None) -> subprocess.Popen:
 
 def _serve(running: ExitStack, port: int, *command: str | Path, cwd: Path) -> subprocess.Popen:
     """Start a server and wait until its port is open; it ends with the run."""
-    import socket
-
     server = _spawn(*command, cwd=cwd)
 
     def end() -> None:
@@ -62,14 +64,25 @@ def _serve(running: ExitStack, port: int, *command: str | Path, cwd: Path) -> su
         server.wait()
 
     running.callback(end)
-    for _ in range(300):
-        try:
-            socket.create_connection((HOST, port)).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return server
-    raise RuntimeError(f"{command[0]} does not open its port")
+    _until(lambda: _is_open(port), f"{command[0]} does not open its port")
+    return server
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Wait for what only another program knows; raise RuntimeError where it does not come."""
+    ends = time.monotonic() + _READY_S
+    while not condition():
+        if time.monotonic() > ends:
+            raise RuntimeError(otherwise)
+        time.sleep(0.01)  # nothing here could wake us
 
 
 def _sample(began: float, *used: Usage) -> Sample:
@@ -110,8 +123,8 @@ def _scp_way(place: Path, port: int, server: int, options: tuple[str, ...]) -> W
             _spawn("scp", "-q", "-P", str(port), "-i", place / "user", *known, *options, source, f"{HOST}:{target}")
         )
         wall_s = time.monotonic() - began
-        while Path(f"/proc/{server}/task/{server}/children").read_text().strip():
-            time.sleep(0.01)
+        children = Path(f"/proc/{server}/task/{server}/children")
+        _until(lambda: not children.read_text().strip(), "sshd does not end its session")
         demand_same(source, target)
         return Sample(wall_s, client.cpu_s + _children_s(server) - before, (client.rss_mib, client.rss_mib))
 

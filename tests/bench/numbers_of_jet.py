@@ -31,7 +31,7 @@ def data(memory: Path, rounds: int) -> Table:
     ours: dict[str, list[Sample]] = {way: [] for way in ways}
     with world(memory) as here:
         for _ in range(rounds):
-            time.sleep(_START_S)
+            time.sleep(_START_S)  # the wait itself is what both have to have in common
             raw.append(datapath.run("raw", str(source), str(memory / "raw"), size))
             (memory / "raw").unlink()
             for way, options in ways.items():

@@ -395,3 +395,9 @@ def _doing(server: Prosody) -> str:
         with suppress(OSError, AttributeError):
             lines.append(f"{name}: {Path(f'/proc/{process.pid}/{name}').read_text()}")
     return "\n".join(lines)
+
+
+@pytest.fixture
+def fresh(home) -> Home:
+    """Return a home of an account that nobody has logged in to."""
+    return home("romeo", enrolled=False)

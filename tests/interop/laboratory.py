@@ -223,7 +223,7 @@ def until(condition: Callable[[], object], otherwise: str, limit_s: float = LIMI
     while time.monotonic() < ends:
         if value := condition():
             return value
-        time.sleep(0.05)
+        time.sleep(0.05)  # nothing in another program's window or log could wake us
     raise AssertionError(otherwise)
 
 

@@ -211,7 +211,7 @@ class Transferring(RuleBasedStateMachine):
         # The clock of a file system moves in steps of some milliseconds: the change has to fall into another one.
         while self.source.stat().st_ctime_ns == before.st_ctime_ns:
             os.utime(self.source, ns=(before.st_atime_ns, before.st_mtime_ns))
-            time.sleep(0)
+            time.sleep(0)  # only yields: the condition is the clock's step
         os.utime(self.source, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     @rule(how=st.sampled_from(["power cut", "longer", "shorter"]))
