@@ -195,7 +195,8 @@ class Incoming:
                 patience.look()
 
         both = BothEnds(channel, self._sink)
-        return await pump(self._online.pool, both, work, told, ended=self._negotiation.ended, start=self._offset)
+        ended = self._negotiation.ended
+        return await pump(self._online.pool, both, work, told, ended=ended, start=self._offset, success_ends=False)
 
     def _transcript(self, offer: Content) -> bytes:
         session = self._negotiation.session

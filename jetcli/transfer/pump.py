@@ -63,11 +63,13 @@ async def pump(
     *,
     ended: asyncio.Future[Ended],
     start: int = 0,
+    success_ends: bool = True,
 ) -> T:
     """Run `work(counter, stop)` on `pool` and return its result; tell `progress` the position meanwhile.
 
     When the peer ends the session first (`ended`), or the caller is cancelled, the channel is aborted so that the
-    worker raises at once; its thread has ended when this returns or raises.
+    worker raises at once; its thread has ended when this returns or raises. Without `success_ends` the worker goes on
+    where the peer says that all is well: a sender may say so before we have read all that it has sent.
     """
     counter, stop = Counter(start), threading.Event()
     worker = asyncio.get_running_loop().run_in_executor(pool, work, counter, stop)
@@ -77,7 +79,7 @@ async def pump(
             waiting: set[asyncio.Future[Any]] = {worker} if ended.done() else {worker, ended}
             await asyncio.wait(waiting, timeout=_TICK_S, return_when=asyncio.FIRST_COMPLETED)
             # Our own end does not count: a proxy's last bytes come only after we have said that all is well.
-            if ended.done() and ended.result().by_peer and not worker.done() and not stop.is_set():
+            if ended.done() and _breaks(ended.result(), success_ends) and not worker.done() and not stop.is_set():
                 stop.set()
                 channel.abort()
             progress(counter.position)
@@ -88,3 +90,7 @@ async def pump(
             channel.abort()
             await asyncio.wait({worker})
             worker.exception()  # seen: the cancellation is what the caller learns
+
+
+def _breaks(ended: Ended, success_ends: bool) -> bool:
+    return ended.by_peer and (success_ends or ended.reason.condition != "success")

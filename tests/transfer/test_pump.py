@@ -64,9 +64,11 @@ async def test_a_failure_of_the_worker_is_the_callers(pool, ended):
         await pump(pool, Channel(), work, lambda _: None, ended=ended)
 
 
-async def test_a_peer_that_ends_the_session_stops_the_worker(pool, ended):
+@pytest.mark.parametrize("success_ends", [True, False])
+async def test_a_peer_that_ends_the_session_stops_the_worker(pool, ended, success_ends):
     channel, begun, left = Channel(), threading.Event(), []
-    pumping = asyncio.create_task(pump(pool, channel, waits(channel, begun, left), lambda _: None, ended=ended))
+    work = waits(channel, begun, left)
+    pumping = asyncio.create_task(pump(pool, channel, work, lambda _: None, ended=ended, success_ends=success_ends))
     await asyncio.to_thread(begun.wait, 5)
     ended.set_result(Ended(Reason("cancel"), by_peer=True))
     with pytest.raises(InterruptedTransferError):
@@ -74,7 +76,15 @@ async def test_a_peer_that_ends_the_session_stops_the_worker(pool, ended):
     assert left == [True]
 
 
-async def test_our_own_end_lets_the_worker_read_on(pool, ended):
+@pytest.mark.parametrize(
+    ("end", "options"),
+    [
+        (Ended(Reason("success"), by_peer=False), {}),
+        (Ended(Reason("success"), by_peer=True), {"success_ends": False}),
+    ],
+    ids=["our own end", "the success of a sender that has sent everything"],
+)
+async def test_an_end_without_a_fault_lets_the_worker_read_on(pool, ended, end, options):
     channel, begun, go_on = Channel(), threading.Event(), threading.Event()
 
     def work(_counter, stop) -> bool:
@@ -82,9 +92,9 @@ async def test_our_own_end_lets_the_worker_read_on(pool, ended):
         assert go_on.wait(5)
         return stop.is_set()
 
-    pumping = asyncio.create_task(pump(pool, channel, work, lambda _: None, ended=ended))
+    pumping = asyncio.create_task(pump(pool, channel, work, lambda _: None, ended=ended, **options))
     await asyncio.to_thread(begun.wait, 5)
-    ended.set_result(Ended(Reason("success"), by_peer=False))
+    ended.set_result(end)
     for _ in range(10):
         await asyncio.sleep(0)
     assert not channel.aborted.is_set()
