@@ -88,7 +88,7 @@ def _failed(arguments: list[str], invocation: Invocation, error: JetError) -> in
     if invocation.interruption.code is None:
         # The words may have been refused before the option that asks for JSON was read.
         invocation.json = invocation.json or "--json" in arguments
-        invocation.begin(None).error(error)
+        invocation.fail(error)
     if invocation.verbose > 1 or "-vv" in arguments:
         import traceback
 

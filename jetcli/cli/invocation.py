@@ -1,7 +1,7 @@
 """What surrounds a command: the global options, and the means to report and to be interrupted.
 
 One `Invocation` lives from the start of the process to its end. Importing this costs nothing, so that `--help` and
-usage errors stay fast; the report, which knows the events, is loaded when a command begins or fails.
+usage errors stay fast; the report, which knows the events, is loaded when a command begins.
 """
 
 import sys
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jetcli.cli.signals import Interruption
 from jetcli.cli.streams import Colour, Messages, Output
+from jetcli.errors import JetError
 
 if TYPE_CHECKING:
     from jetcli.cli.report import Report
@@ -67,6 +68,15 @@ class Invocation:
             if command is not None:
                 self.report.start(command, self.account)
         return self.report
+
+    def fail(self, error: JetError) -> None:
+        """Tell why the command fails. Words that were never understood need no report, unless a program reads it."""
+        if self.report is not None or self.json:
+            self.begin(None).error(error)
+            return
+        messages = Messages(colour=self.color)
+        for line in messages.failure(error):
+            messages.line(line)
 
     def print(self, text: str) -> int:
         """Write `text` to standard output, all that a command had to do; returns the exit code."""

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Literal, TextIO
 
+from jetcli.errors import JetError
+
 Colour = Literal["auto", "always", "never"]
 
 _SGR = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
@@ -68,6 +70,11 @@ class Messages:
             self.stream.flush()
         except (OSError, ValueError):
             return
+
+    def failure(self, error: JetError) -> list[str]:
+        """Return the lines that tell of `error` and the way out of it."""
+        told = f"{self.painted('jet: error:', 'red')} {error.message}"
+        return [told, f"jet: hint: {error.hint}"] if error.hint else [told]
 
     def prompt(self, text: str) -> None:
         """Write a question without ending its line."""

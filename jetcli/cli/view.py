@@ -108,9 +108,8 @@ class View:
 
     def error(self, error: JetError) -> None:
         """Tell a failure and the way out of it."""
-        self._always(f"{self.messages.painted('jet: error:', 'red')} {error.message}")
-        if error.hint:
-            self._always(f"jet: hint: {error.hint}")
+        for line in self.messages.failure(error):
+            self._always(line)
 
     def warning(self, message: str, hint: str = "") -> None:
         """Tell what stops nothing but matters."""

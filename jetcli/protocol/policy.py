@@ -11,9 +11,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
 
 from jetcli.errors import RemoteProtocolError
-from jetcli.protocol.model import FileDescription
+
+if TYPE_CHECKING:
+    from jetcli.protocol.model import FileDescription
 
 Network = IPv4Network | IPv6Network
 
@@ -177,7 +180,7 @@ def unsigned(text: str, maximum: int = MAX_SIZE) -> int:
     return value
 
 
-def offered_size(file: FileDescription, *, may_be_unknown: bool = False) -> int | None:
+def offered_size(file: "FileDescription", *, may_be_unknown: bool = False) -> int | None:
     """Return the size that an offer announces; None only where `may_be_unknown`, which takes the chunked cipher.
 
     Raises RemoteProtocolError for a size that is missing, no number, or outside 0 to 2^63 - 1.
