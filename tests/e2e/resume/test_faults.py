@@ -1,15 +1,18 @@
 """Faults of the machine while a file is on its way: what ends, with which code, and that it goes on afterwards.
 
-Beside them: R1 to R3 (kills) in test_kills, R18 (both at once) in test_meeting, R24 (name taken) and R32 (keys lost) in
-test_resume, R31 (damaged state) in hostile/test_arguments, R5 to R9 (broken line) and R30 (signals) in
-test_interruptions, R20 (journal full) in state/test_store, R33 in test_sizes, R35 in protocol/test_session, R36 in
-xmpp/test_inband_channel.
+Beside them: R1 to R3 (kills) in test_kills, more of R4 in test_power, R18 (both at once) in test_meeting, R24 (name
+taken) and R32 (keys lost) in test_resume, R31 (damaged state) in hostile/test_arguments, R5 to R9 (broken line) and R30
+(signals) in test_interruptions, R20 (journal full) in state/test_store, R33 in test_sizes, R35 in
+protocol/test_session, R36 in xmpp/test_inband_channel.
 """
 
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -73,7 +76,7 @@ def test_r10_a_server_that_is_restarted_holds_nothing_up(home, over, receiver, j
     assert juliet.saved == romeo.saved
 
 
-def test_r19_r21_a_full_disk_ends_it_and_room_lets_it_go_on(new_pair, receiver, jet, half):
+def test_r21_a_limit_on_the_size_of_files_ends_it_and_without_one_it_goes_on(new_pair, receiver, jet, half):
     romeo, juliet = new_pair
     romeo.file("film.mkv", half.size)
     receiving = receiver(juliet, prefix=("sh", "-c", 'ulimit -f 16384; exec "$@"', "sh"))
@@ -81,6 +84,52 @@ def test_r19_r21_a_full_disk_ends_it_and_room_lets_it_go_on(new_pair, receiver, 
     assert (receiving.finished().code, sending.code) == (13, 10), (receiving, sending)
     assert "film.mkv" not in juliet.saved
     finishes(jet, receiver, new_pair)
+
+
+@pytest.fixture
+def small_disk(new_pair):
+    """Put a disk of 40 MB under Juliet's files, in a name space of its own; give what leads there, and its files."""
+    _, juliet = new_pair
+    mount = f"mount -t tmpfs -o size=40000000 none {shlex.quote(str(juliet.files))} && echo mounted && exec sleep 600"
+    # Who is not root may mount only where he is taken for it; root would lose what lets him read the server's files.
+    own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    words = ["unshare", *own, "--mount", "sh", "-c", mount]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as holder:
+        try:
+            said = holder.stdout.readline()
+            if said != "mounted\n":
+                pytest.skip(f"this machine lets nobody mount a disk of his own: {said}")
+            enter = ["nsenter", f"--target={holder.pid}", *own[:1], "--preserve-credentials", "--mount"]
+            inside = *enter, "sh", "-c", 'cd "$0" && exec "$@"', str(juliet.files)
+            yield inside, Path(f"/proc/{holder.pid}/root{juliet.files}")
+        finally:
+            holder.kill()
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare makes the disk that fills up")
+def test_r19_a_full_disk_ends_it_and_room_lets_it_go_on(new_pair, small_disk, over, receiver, jet, half):
+    romeo, juliet = new_pair
+    inside, files = small_disk
+    connection = over(romeo, juliet, stall_after=half.stall)
+    film = romeo.file("film.mkv", half.size)
+    receiving = receiver(juliet, "--json", prefix=inside)
+    sending = jet(romeo, "send", film, juliet.jid)
+    receiving.event("progress", lambda event: event["bytes"] > half.arrived)
+    ballast = files / "ballast"
+    with pytest.raises(OSError, match="No space left"):
+        ballast.write_bytes(bytes(40_000_000))
+    connection.move()
+    assert (receiving.finished().code, sending.finished().code) == (13, 10), (receiving, sending)
+    [part] = files.glob(".jet-*.part")
+    assert "cannot write 'film.mkv': no space left after" in receiving.stderr
+    assert "ended the transfer of 'film.mkv' (media error)" in sending.error
+    assert not (files / "film.mkv").exists()
+    ballast.unlink()
+    receiver(romeo, "--forever")
+    resuming = jet(juliet, "resume", prefix=inside).finished()
+    assert resuming.code == 0, resuming
+    assert (files / "film.mkv").read_bytes() == film.read_bytes()
+    assert not part.exists()
 
 
 @needs_strace
