@@ -107,6 +107,7 @@ DEVIATIONS = (
     Deviation("Dino", "keeps its socket open, so that a proxy holds back the tail", "ends the session, reads on"),
     Deviation("Dino", "acknowledges in-band blocks and loses the file", "no in-band towards it, refused up front"),
     Deviation("Dino", "its OMEMO keys stay prekey for ever", _EVERYONE),
+    Deviation("Dino", "goes on publishing prekeys that are used up", "begins the session anew: for everyone"),
     Deviation("Dino", "seals for no device that it never heard from", "refuses with a hint: jet hello"),
     Deviation("Dino", "hangs on an accept without `senders`", "repeated for everyone"),
     Deviation("Dino", "leaves out `name` in `<security/>`", _EVERYONE),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from jetcli.errors import RemoteProtocolError, TrustError
 from jetcli.protocol.device import Device, Trust
+from jetcli.protocol.effects import Ended
 from jetcli.protocol.model import IV_SIZE, Batch, Content, FileDescription, Range, TransportSecret
 from jetcli.protocol.offer import check_acceptance, file_offer
 from jetcli.protocol.policy import shown
@@ -24,6 +25,9 @@ from jetcli.transfer.peer import Peer
 from jetcli.transfer.ways import offered_transport
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 from jetcli.xmpp.phases import phase_over
+
+#: How often a session is begun anew: of the hundred prekeys in a bundle few can have been used since it was published.
+_RENEWALS = 2
 
 
 def weakest(devices: Iterable[Device]) -> Trust:
@@ -79,28 +83,30 @@ class Offering:
     async def accepted(self) -> Begun:
         """Offer to a jet that can open the envelope, and return once it has accepted.
 
-        One that could not has mended its OMEMO session meanwhile, or its device is not one of those that are trusted:
-        it is offered once more, then to the other jets of the account.
+        A jet that could not has mended its OMEMO session meanwhile, or its device is not one of those that are
+        trusted: it is offered once more, then to the other jets of the account. Others are offered it anew by other
+        sessions, where they have never answered on the old ones.
         """
-        others = self.peer.others if self._out.between_jets else ()
-        for peer in (self.peer, *others):
+        jets = self._out.between_jets
+        anew = False
+        for peer in (self.peer, *self.peer.others) if jets else (self.peer,) * _RENEWALS:
             try:
-                return await self._offered()
+                return await self._offered(anew=anew)
             except SessionEnded as ended:
-                unopened = ended.end.by_peer and ended.end.reason.condition == "security-error"
-                if not (self._out.between_jets and unopened):
+                if not (_unopened(ended.end) and (jets or self._online.omemo.may_be_dead(self.devices))):
                     raise
             self._emit(Detail(f"{shown(self.peer.jid)} could not open the envelope", self._out.id))
             self.peer = peer
-        return await self._offered()
+            anew = not jets
+        return await self._offered(anew=anew)
 
-    async def _offered(self) -> Begun:
+    async def _offered(self, *, anew: bool = False) -> Begun:
         """Seal a fresh secret, offer and wait until it is accepted."""
         terms = self._online.terms(self.peer.jid, self.peer.abilities.quirks.client)
         negotiation = self._online.jingle.negotiate(self.peer.jid, terms, self.peer.proposal)
         self._negotiations.append(negotiation)
         secret = TransportSecret(secrets.token_bytes(self._out.cipher.key_size), secrets.token_bytes(IV_SIZE))
-        content = await self._offer(negotiation, secret)
+        content = await self._offer(negotiation, secret, anew)
         negotiation.initiate(content)
         phase_over("offer")
         self._on_offered()
@@ -115,9 +121,9 @@ class Offering:
             raise
         return Begun(negotiation, content, secret, agreed)
 
-    async def _offer(self, negotiation: Negotiation, secret: TransportSecret) -> Content:
+    async def _offer(self, negotiation: Negotiation, secret: TransportSecret, anew: bool) -> Content:
         blank = self.peer.abilities.quirks.blank_payload
-        sealing = self._online.omemo.seal(secret, self.peer.bare_jid, blank_payload=blank)
+        sealing = self._online.omemo.seal(secret, self.peer.bare_jid, blank_payload=blank, anew=anew)
         (envelope, self.devices), transport = await asyncio.gather(
             sealing, offered_transport(self._online, self.peer, negotiation)
         )
@@ -139,3 +145,8 @@ class Offering:
             f"{shown(self.peer.jid)} takes a weaker stream only, and its account has used nothing but jets; refused",
             hint="if a device of that account changed its client, let it log in anew there",
         )
+
+
+def _unopened(end: Ended) -> bool:
+    """Say whether the peer refused an offer because it could not open the envelope: Dino by an IQ error."""
+    return end.by_peer and (end.refusal == "not-acceptable" or end.reason.condition == "security-error")

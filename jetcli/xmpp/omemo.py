@@ -6,7 +6,7 @@ before, trusted by the policy that is handed in, and not ourselves. Our own devi
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -122,12 +122,13 @@ class Omemo:
         )
 
     async def seal(
-        self, secret: TransportSecret, bare_jid: str, *, blank_payload: bool = False
+        self, secret: TransportSecret, bare_jid: str, *, blank_payload: bool = False, anew: bool = False
     ) -> tuple[Envelope, tuple[Device, ...]]:
         """Seal the bare key of `secret` for every trusted device of `bare_jid`, and return these devices.
 
         Our own devices are left out unless `bare_jid` is our own. `blank_payload` adds the empty payload that
-        Libervia insists on. Raises UnsupportedError where there is no device or none with keys, TrustError where none
+        Libervia insists on. `anew` begins new sessions with devices that have not answered on the ones they have
+        (see `may_be_dead`). Raises UnsupportedError where there is no device or none with keys, TrustError where none
         is trusted, UnavailableError or NetworkError as fetching fails. XEP-0396 section 3.
         """
         # A message that is already here may bring the session that this envelope has to use.
@@ -136,7 +137,7 @@ class Omemo:
         if not ids:
             other = "other OMEMO device than this machine's" if bare_jid == self._device.own_jid else "OMEMO device"
             raise UnsupportedError(f"{shown(bare_jid)} has published no {other}")
-        bundles = await self._device.bundles(bare_jid, ids, for_session=True)
+        bundles = await self._device.bundles(bare_jid, ids, for_session=True, anew=anew)
         met = _Met()
         async with self._device.operation() as ratchet:
             changed = learn(ratchet, bare_jid, bundles)
@@ -149,6 +150,14 @@ class Omemo:
             raise _why_nobody(bare_jid, candidates, changed)
         payload = b"" if blank_payload else None
         return Envelope(self._device.device_id, secret.iv, tuple(keys.values()), payload), tuple(keys)
+
+    def may_be_dead(self, devices: Iterable[Device]) -> bool:
+        """Say whether an envelope for `devices` may have been one that one of them will never open.
+
+        A client publishes a prekey until it renews its bundle, which Dino does only when it logs in: who begins a
+        session meanwhile with a prekey that was used already begins one that nobody knows.
+        """
+        return any(self._device.unanswered(device.jid, [device.device_id]) for device in devices)
 
     async def say(self, bare_jid: str, envelope: Envelope, ciphertext: bytes) -> None:
         """Send a chat message whose text is sealed under the key in `envelope`; raises NetworkError."""

@@ -154,12 +154,20 @@ class OmemoDevice:
         return [i for i in ids if is_device_id(i) and not self.is_own(bare_jid, i)][:MAX_DEVICES]
 
     async def bundles(
-        self, bare_jid: str, ids: Collection[int], *, for_session: bool = False
+        self, bare_jid: str, ids: Collection[int], *, for_session: bool = False, anew: bool = False
     ) -> dict[int, PublicBundle]:
-        """Fetch the bundles of the devices whose key is unknown, or `for_session` of those without a session."""
-        wanted = [i for i in ids if self._lacks(bare_jid, i, for_session)]
+        """Fetch the bundles of the devices whose key is unknown, or `for_session` of those without a session.
+
+        `anew` takes a session that was never answered for none.
+        """
+        unanswered = self.unanswered(bare_jid, ids) if anew else ()
+        wanted = [i for i in ids if i in unanswered or self._lacks(bare_jid, i, for_session)]
         fetched = await asyncio.gather(*(self._pep.bundle(bare_jid, device_id) for device_id in wanted))
         return {device_id: bundle for device_id, bundle in zip(wanted, fetched, strict=True) if bundle is not None}
+
+    def unanswered(self, bare_jid: str, ids: Collection[int]) -> set[int]:
+        """Return those of the devices that have never answered on the session that we have begun with them."""
+        return {i for i in ids if self._ratchet.is_unanswered(bare_jid, i)}
 
     def _lacks(self, bare_jid: str, device_id: int, for_session: bool) -> bool:
         known = self._ratchet.identity_of(bare_jid, device_id) is not None

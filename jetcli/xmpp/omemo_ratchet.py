@@ -156,6 +156,11 @@ class Ratchet:
         """Say whether we can seal for a device without its bundle."""
         return at_once(self._current.load_session(bare_jid, device_id)) is not None
 
+    def is_unanswered(self, bare_jid: str, device_id: int) -> bool:
+        """Say whether we have begun a session with a device that has never shown that it knows it."""
+        session = at_once(self._current.load_session(bare_jid, device_id))
+        return session is not None and _carries_exchange(session)
+
     def learn(self, bare_jid: str, device_id: int, bundle: PublicBundle) -> None:
         """Remember the identity key that a device publishes.
 
@@ -179,11 +184,12 @@ class Ratchet:
     ) -> EnvelopeKey | None:
         """Encrypt 16 or 32 bytes of key material for one device, bare: no tag is added.
 
-        Starts a session from `bundle` where there is none; None where that is missing or its signature is wrong.
+        Starts a session from `bundle` where there is none, or none that was ever answered; None where there is neither
+        session nor bundle, or the bundle's signature is wrong.
         """
         material = _plain(key_material)
         session = at_once(self._current.load_session(bare_jid, device_id))
-        if session is not None:
+        if session is not None and not (bundle is not None and _carries_exchange(session)):
             message = at_once(self._current.encrypt_key_material(session, material))
             at_once(self._current.store_session(session))
             return _envelope_key(session, message)
@@ -327,9 +333,14 @@ def _began_with(session: SessionImpl, exchange: KeyExchangeImpl) -> bool:
 def _envelope_key(session: SessionImpl, message: EncryptedKeyMaterialImpl) -> EnvelopeKey:
     """Serialise a ratchet message, with our key exchange until the peer has shown that it knows the session."""
     data = message.serialize()
-    if session.initiation is Initiation.PASSIVE or session.confirmed:
+    if not _carries_exchange(session):
         return EnvelopeKey(session.device_id, data)
     return EnvelopeKey(session.device_id, session.key_exchange.serialize(data)[0], prekey=True)
+
+
+def _carries_exchange(session: SessionImpl) -> bool:
+    """Say whether our messages repeat the key exchange, as they do until the peer has answered."""
+    return session.initiation is Initiation.ACTIVE and not session.confirmed
 
 
 def _plain(key_material: bytes) -> PlainKeyMaterialImpl:

@@ -74,6 +74,21 @@ async def test_nobody_there_is_said_so(romeo):
         await romeo.seal(SECRET, JULIET)
 
 
+async def test_a_session_may_be_dead_until_it_is_answered_and_can_be_begun_anew(world, romeo, juliet):
+    asked = (JULIET, juliet.own_device.device_id)
+    _, devices = await romeo.seal(SECRET, JULIET)
+    assert romeo.may_be_dead(devices)
+    await romeo.seal(SECRET, JULIET)
+    assert world.asked.count(asked) == 1
+    envelope, _ = await romeo.seal(SECRET, JULIET, anew=True)
+    assert world.asked.count(asked) == 2
+    await juliet.open(envelope, f"{ROMEO}/jet")
+    await quiet(romeo, juliet)
+    assert not romeo.may_be_dead(devices)
+    await romeo.seal(SECRET, JULIET, anew=True)
+    assert world.asked.count(asked) == 2
+
+
 async def test_a_device_without_bundle_is_left_out_and_alone_cannot_be_sealed_for(world, romeo, juliet):
     world.lists[JULIET] += (4711,)
     envelope, _ = await romeo.seal(SECRET, JULIET)

@@ -1,6 +1,7 @@
 """The ratchet: sessions that start, cross, break and skip, without any network."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -119,6 +120,30 @@ def test_a_replaced_session_is_taken_up_by_the_other_side(pair):
     message = juliet.replace(romeo.jid, romeo.device_id, romeo.bundle())
     assert romeo.open(juliet.jid, message).answer is not None
     assert juliet.open(romeo.jid, sealed(romeo, juliet)).key_material == KEY
+
+
+def test_a_session_from_a_used_prekey_is_dead_until_it_gives_way_to_one_from_another(make):
+    romeo, juliet, mercutio = make("romeo"), make("juliet"), make("mercutio")
+    juliet.learn(romeo.jid, romeo.device_id, romeo.bundle())
+    juliet.learn(mercutio.jid, mercutio.device_id, mercutio.bundle())
+    bundle = juliet.bundle()
+    stale = replace(bundle, pre_keys=dict([bundle.pre_keys.popitem()]))
+    first = mercutio.seal(juliet.jid, juliet.device_id, KEY, stale)
+    juliet.open(mercutio.jid, Envelope(mercutio.device_id, bytes(12), (first,)))
+    for given in (stale, None):
+        dead = romeo.seal(juliet.jid, juliet.device_id, KEY, given)
+        with pytest.raises(CannotOpenError):
+            juliet.open(romeo.jid, Envelope(romeo.device_id, bytes(12), (dead,)))
+        assert romeo.is_unanswered(juliet.jid, juliet.device_id)
+    anew = romeo.seal(juliet.jid, juliet.device_id, KEY, juliet.bundle())
+    assert juliet.open(romeo.jid, Envelope(romeo.device_id, bytes(12), (anew,))).key_material == KEY
+
+
+def test_a_session_that_was_answered_gives_way_to_none(pair):
+    romeo, juliet = pair
+    romeo.open(juliet.jid, juliet.open(romeo.jid, sealed(romeo, juliet)).answer)
+    assert not romeo.is_unanswered(juliet.jid, juliet.device_id)
+    assert not romeo.seal(juliet.jid, juliet.device_id, KEY, juliet.bundle()).prekey
 
 
 def test_what_was_under_way_when_the_session_was_replaced_still_opens(pair):

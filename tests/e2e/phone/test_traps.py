@@ -78,6 +78,11 @@ def is_prekey(offer) -> bool:
     return all(key.prekey for key in offer.contents[0].security.encrypted.envelope().keys)
 
 
+def exchange(offer) -> bytes:
+    """The head of the first key: version, prekey id and base key, which are those of its session."""
+    return offer.contents[0].security.encrypted.envelope().keys[0].data[:40]
+
+
 async def test_a_client_that_never_confirms_a_session_can_be_sent_to_again(home, jet, phone, mute):
     romeo = home("romeo")
     juliet = await phone(romeo)
@@ -89,6 +94,26 @@ async def test_a_client_that_never_confirms_a_session_can_be_sent_to_again(home,
         assert (await ended(sending)).code == 0, sending
     offers = [jingle for jingle in juliet.heard if jingle.action == "session-initiate"]
     assert [is_prekey(offer) for offer in offers] == [True, True]
+    assert exchange(offers[0]) == exchange(offers[1])
+
+
+@pytest.mark.parametrize(("refusals", "code"), [(1, 0), (2, 0), (3, 8)])
+async def test_a_session_that_nobody_knows_is_begun_anew_before_giving_up(home, jet, phone, mute, refusals, code):
+    """As with a prekey that was used before: whatever is sealed by that session is never opened."""
+    romeo = home("romeo")
+    juliet = await phone(romeo)
+    mute(juliet)
+    file = romeo.file("photo.jpg", 1000)
+    sending = jet(romeo, "send", file, bare(juliet))
+    for _ in range(refusals):
+        sender, offer = await juliet._hears("session-initiate")
+        await juliet._ends(sender, offer.sid, "security-error")
+    if code == 0:
+        assert (await juliet.receive()).content == file.read_bytes()
+    assert (await ended(sending)).code == code, sending
+    offers = [jingle for jingle in juliet.heard if jingle.action == "session-initiate"]
+    assert all(map(is_prekey, offers))
+    assert len({exchange(offer) for offer in offers}) == len(offers) == min(refusals + 1, 3)
 
 
 async def test_a_client_whose_keys_stay_prekey_can_send_again(home, receiver, phone, mute):
