@@ -50,10 +50,10 @@ class Continuation:
         self, record: TransferRecord, one: Callable[[Peer, Negotiation], Awaitable[Outcome]]
     ) -> Outcome:
         unknown: SessionEnded | None = None
-        for peer in await resuming_peers(self._online, record.peer, before=self.before):
+        for peer in await resuming_peers(self._online, record.peer, before=self.before, transfer=record.first_sid):
             self.before = peer.jid
             negotiation = self._mailbox.current = self._online.jingle.negotiate(
-                peer.jid, self._online.terms(peer.jid, peer.abilities.quirks.client)
+                peer.jid, self._online.terms(peer.jid, peer.abilities.quirks.client), peer.proposal
             )
             try:
                 return await one(peer, negotiation)

@@ -79,7 +79,7 @@ async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
         raise UsageError(f"{shown(to)} runs on this very machine")
     bare_jid = to.partition("/")[0]
     if to == bare_jid and not online.discovery.shows_presence(bare_jid):
-        peers = await _proposed(online, bare_jid, wait_s)
+        peers = await _proposed(online, bare_jid, max(PROPOSAL_S, wait_s))
     else:
         peers = await _present(online, to, await _resources(online, to, wait_s))
     if not peers:
@@ -93,14 +93,20 @@ async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
     return replace(best, others=tuple(peer for peer in peers if peer is not best and peer.quality == best.quality))
 
 
-async def resuming_peers(online: Online, bare_jid: str, *, before: str | None) -> list[Peer]:
+async def resuming_peers(
+    online: Online, bare_jid: str, *, before: str | None, transfer: str | None = None
+) -> list[Peer]:
     """Return the resources of `bare_jid` that can continue a transfer, the one that had it `before` first.
 
-    Raises UnavailableError where none is online, NotResumableError where those that are cannot.
+    Whoever shows us no presence is asked for `transfer`, the sid of its first session. Raises UnavailableError where
+    none is online, NotResumableError where those that are cannot.
     """
     known = (before,) if before else ()
-    seen = await _resources(online, bare_jid, 0.0) if online.discovery.shows_presence(bare_jid) else ()
+    visible = online.discovery.shows_presence(bare_jid)
+    seen = await _resources(online, bare_jid, 0.0) if visible else ()
     peers = await _present(online, bare_jid, tuple(dict.fromkeys((*known, *seen))), awake=True)
+    if not (peers or visible) and transfer is not None:
+        peers = await _proposed(online, bare_jid, PROPOSAL_S, transfer)
     if not peers:
         raise _nobody(online, bare_jid)
     able = [peer for peer in peers if peer.abilities.resumes]
@@ -110,13 +116,16 @@ async def resuming_peers(online: Online, bare_jid: str, *, before: str | None) -
     return able
 
 
-async def _proposed(online: Online, bare_jid: str, wait_s: float) -> list[Peer]:
+async def _proposed(online: Online, bare_jid: str, wait_s: float, transfer: str | None = None) -> list[Peer]:
     """Ask whoever listens at an account whose devices we cannot see for a session (XEP-0353)."""
     online.emit(Phase(f"asking {shown(bare_jid)}, who is no contact of yours"))
     try:
-        full_jid, sid = await online.messages.propose(bare_jid, max(PROPOSAL_S, wait_s))
+        full_jid, sid = await online.messages.propose(bare_jid, wait_s, transfer=transfer)
     except UnavailableError:
-        raise _unseen(bare_jid) from None
+        error = _unseen(bare_jid)
+        if transfer is not None:
+            error.hint = ""  # a person there has nothing to allow: a jet that has the transfer answers by itself
+        raise error from None
     peer = await _ask(online, bare_jid, full_jid, awake=True)
     return [] if peer is None else [replace(peer, proposal=sid)]
 

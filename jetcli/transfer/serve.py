@@ -52,11 +52,13 @@ class Serving:
 
     async def __aenter__(self) -> Self:
         self._online.answer(self._take)
+        self._online.messages.on_continuation = self._proposed
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._online.messages.on_continuation = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -71,6 +73,11 @@ class Serving:
             mailbox.deliver(negotiation)
         else:
             self._start(self._serve(negotiation, record))
+
+    def _proposed(self, full_jid: str, sid: str, first_sid: str) -> None:
+        """Let a peer who cannot see us find us for a transfer that both sides know; nobody else gets an answer."""
+        if self._online.transfers.of_session(first_sid, full_jid.partition("/")[0]):
+            self._start(self._online.messages.proceed(full_jid, sid))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -1,8 +1,9 @@
 """Proposals before a session (XEP-0353): how someone is reached whose devices cannot be seen.
 
 A proposal goes to a bare JID, whoever wants the session answers `proceed` from a full JID, and a session-initiate with
-the proposal's id follows to that. Owns the messages; who is let in is decided by whoever listens. What the server kept
-for us while we were offline is not answered: who proposed that has given up long ago.
+the proposal's id follows to that. One that continues a transfer says which, as its session will. Owns the messages; who
+is let in is decided by whoever listens. What the server kept for us while we were offline is not answered: who proposed
+that has given up long ago.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from jetcli.protocol.flood import STANZA_BURST, STANZAS_PER_S, PeerBuckets
 from jetcli.protocol.model import NS_FILE_TRANSFER, NS_JINGLE_MESSAGE
 from jetcli.protocol.policy import MAX_SID, shown
 from jetcli.xmpp.account import parsed_jid
+from jetcli.xmpp.payloads import Transfer
 
 #: Proposals that are remembered, so that none is answered twice: a carbon repeats what came directly.
 _REMEMBERED = 256
@@ -38,6 +40,7 @@ class Propose(xso.XSO):
     TAG = (NS_JINGLE_MESSAGE, "propose")
     id_ = xso.Attr("id", default=None)
     description = xso.Child([_Proposed])
+    transfer = xso.Child([Transfer])
     rest = xso.Collector()
 
 
@@ -70,20 +73,28 @@ aioxmpp.Message.xep0353_jingle_message = xso.Child([Propose, Proceed, Reject, Re
 
 #: Told of a proposal of files: the full JID that made it and its id.
 OnProposal = Callable[[str, str], None]
+#: Told of a proposal to continue a transfer: the same, and the sid of its first session.
+OnContinuation = Callable[[str, str, str], None]
 
 
 class JingleMessages(aioxmpp.service.Service):
-    """The proposals of one client, ours and those made to us. Set `on_proposal` to hear of the latter."""
+    """The proposals of one client, ours and those made to us.
+
+    Set `on_proposal` and `on_continuation` to hear of the latter.
+    """
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self.on_proposal: OnProposal | None = None
+        self.on_continuation: OnContinuation | None = None
         self._ours: dict[tuple[str, str], asyncio.Future[str]] = {}
         self._theirs: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._buckets = PeerBuckets(STANZA_BURST, STANZAS_PER_S)
 
-    async def propose(self, bare_jid: str, timeout_s: float) -> tuple[str, str]:
+    async def propose(self, bare_jid: str, timeout_s: float, *, transfer: str | None = None) -> tuple[str, str]:
         """Propose to send files; return the full JID that wants them and the id for the session with it.
+
+        `transfer` is the sid of the first session of what is to be continued.
 
         Raises DeclinedError where they are not wanted, UnavailableError without an answer in time, NetworkError when
         the stream is gone. A proposal that is given up is retracted.
@@ -92,6 +103,9 @@ class JingleMessages(aioxmpp.service.Service):
         answer = self._ours[bare_jid, sid] = asyncio.get_running_loop().create_future()
         proposal = Propose()
         proposal.id_, proposal.description = sid, _Proposed()
+        if transfer is not None:
+            proposal.transfer = Transfer()
+            proposal.transfer.sid = transfer
         agreed = False
         try:
             await self._send(bare_jid, proposal)
@@ -163,15 +177,25 @@ class JingleMessages(aioxmpp.service.Service):
             case Retract():
                 self._theirs.pop((full_jid, said.id_), None)
             case Propose() if said.description is not None:
-                self._proposed(full_jid, said.id_)
+                self._proposed(full_jid, said)
 
-    def _proposed(self, full_jid: str, sid: str) -> None:
-        bare_jid = full_jid.partition("/")[0]
-        if self.on_proposal is None or (full_jid, sid) in self._theirs:
+    def _proposed(self, full_jid: str, said: Propose) -> None:
+        bare_jid, sid = full_jid.partition("/")[0], said.id_
+        tell = self.on_proposal
+        if said.transfer is not None:
+            tell = self._continuation(said.transfer.sid)
+        if tell is None or (full_jid, sid) in self._theirs:
             return
         if not self._buckets.take(bare_jid, asyncio.get_running_loop().time()):
             return
         self._theirs[full_jid, sid] = None
         if len(self._theirs) > _REMEMBERED:
             self._theirs.popitem(last=False)
-        self.on_proposal(full_jid, sid)
+        tell(full_jid, sid)
+
+    def _continuation(self, transfer: str | None) -> OnProposal | None:
+        """Return who hears of a proposal to continue `transfer`; None where nobody does."""
+        tell = self.on_continuation
+        if tell is None or not transfer or len(transfer) > MAX_SID:
+            return None
+        return lambda full_jid, sid: tell(full_jid, sid, transfer)

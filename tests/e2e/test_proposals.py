@@ -1,5 +1,7 @@
 """Files between people who are no contacts: one proposes, the other one's list of who may send decides (XEP-0353)."""
 
+import signal
+
 import pytest
 
 pytestmark = pytest.mark.matrix
@@ -47,3 +49,44 @@ def test_a_stranger_who_is_let_in_but_does_not_listen_is_told_of(strangers, jet)
     sent = jet(romeo, "send", romeo.file("nobody.bin", 10), juliet.jid).finished()
     assert sent.code == 6, sent
     assert "jet receive --from" in sent.hint
+
+
+@pytest.mark.parametrize("first", ["sender", "receiver"])
+def test_strangers_find_each_other_again_for_what_was_interrupted(strangers, over, jet, receiver, first):
+    romeo, juliet = strangers
+    connection = over(romeo, juliet, stall_after=20_000_000)
+    film = romeo.file("film.mkv", 32_000_000)
+    receiving = receiver(juliet, "--json", "--from", romeo.jid)
+    sending = jet(romeo, "send", film, juliet.jid)
+    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
+    for broken in (sending, receiving):
+        broken.signal(signal.SIGKILL)
+        broken.finished()
+    connection.move()
+    connection.carried = 0
+    homes = (romeo, juliet) if first == "sender" else (juliet, romeo)
+    waiting = jet(homes[0], "resume")
+    waiting.wait_for("none of them answered; waiting for a jet that knows the transfer")
+    coming = jet(homes[1], "resume").finished()
+    assert (coming.code, waiting.finished().code) == (0, 0), (coming, waiting)
+    assert juliet.saved == romeo.saved
+    assert connection.carried < 22_000_000, "what had arrived was sent again"
+
+
+def test_a_stranger_who_asks_for_a_transfer_that_is_not_known_learns_nothing(strangers, over, jet, receiver):
+    """The record is forgotten at the receiver, who even lets the sender in: there is nobody to resume with."""
+    romeo, juliet = strangers
+    over(romeo, juliet, stall_after=20_000_000)
+    film = romeo.file("film.mkv", 32_000_000)
+    receiving = receiver(juliet, "--json", "--from", romeo.jid)
+    sending = jet(romeo, "send", film, juliet.jid)
+    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
+    for broken in (sending, receiving):
+        broken.signal(signal.SIGKILL)
+        broken.finished()
+    transfer = receiving.event("offer")["id"]
+    assert jet(juliet, "resume", "--forget", transfer).finished().code == 0
+    receiver(juliet, "--from", romeo.jid)
+    resuming = jet(romeo, "resume", "--wait", "1s").finished()
+    assert resuming.code == 6, resuming
+    assert "none of them answered" in resuming.error

@@ -64,7 +64,7 @@ class World:
     async def version(self, _jid: str, _timeout_s: float):
         return None
 
-    async def propose(self, bare: str, _timeout_s: float):
+    async def propose(self, bare: str, _timeout_s: float, *, transfer=None):
         if self.proposed_to is None:
             raise UnavailableError(f"no device of {bare} answered")
         return f"{bare}/{self.proposed_to}", "the proposal"

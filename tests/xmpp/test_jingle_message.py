@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from jetcli.errors import DeclinedError, UnavailableError
-from jetcli.xmpp.jingle_message import JingleMessages
+from jetcli.xmpp.jingle_message import JingleMessages, Propose
 
 
 @pytest.fixture
@@ -67,9 +67,24 @@ async def test_a_proposal_that_nobody_answers_is_retracted(messages, eventually)
     await eventually(lambda: not theirs._theirs)
 
 
+async def test_a_proposal_to_continue_is_heard_by_whoever_continues(messages):
+    ours, our_jid, _ = await messages("romeo")
+    theirs, their_jid, files = await messages("juliet")
+    heard = asyncio.Queue()
+    theirs.on_continuation = lambda jid, sid, transfer: heard.put_nowait((jid, sid, transfer))
+    asking = asyncio.create_task(ours.propose(bare(their_jid), 20.0, transfer="first-sid"))
+    jid, sid, transfer = await heard.get()
+    assert (jid, transfer) == (our_jid, "first-sid")
+    await theirs.proceed(jid, sid)
+    assert await asking == (their_jid, sid)
+    assert files.empty()
+
+
 async def test_a_proposal_that_comes_twice_is_heard_once(messages):
     _, our_jid, _ = await messages("romeo")
     theirs, _, heard = await messages("juliet")
-    theirs._proposed(our_jid, "one")
-    theirs._proposed(our_jid, "one")
+    proposal = Propose()
+    proposal.id_ = "one"
+    theirs._proposed(our_jid, proposal)
+    theirs._proposed(our_jid, proposal)
     assert heard.qsize() == 1
