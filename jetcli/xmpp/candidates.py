@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from jetcli.errors import NetworkError
 from jetcli.protocol.bytestream import dst_addr
 from jetcli.protocol.model import Candidate, CandidateType, Socks5Transport
 from jetcli.protocol.nomination import dial_order, priority
 from jetcli.protocol.policy import MAX_CANDIDATES, why_not_dial
 from jetcli.xmpp import socks5
 from jetcli.xmpp.channel import IDLE_S, SocketChannel
+from jetcli.xmpp.listener import Listener, SharedPorts
 
 #: A candidate that does not answer gives the next one its chance after this long; both go on (RFC 8305 calls it
 #: connection attempt delay).
@@ -53,8 +53,8 @@ class Candidates:
     """Both sides' candidates of one session between `me` and `peer` (full JIDs).
 
     `activate_proxy(proxy_jid, transport_sid, peer)` asks a proxy to join the two connections, and raises
-    `socks5.ProxyRefusedError` where it does not. `told` takes a line for the user who asked for details. The connection
-    that is taken may stand still for `idle_s`.
+    `socks5.ProxyRefusedError` where it does not. `told` takes a line for the user who asked for details. `ports` are
+    shared with other sessions. The connection that is taken may stand still for `idle_s`.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Candidates:
         *,
         activate_proxy: socks5.ActivateProxy,
         told: Callable[[str], None],
+        ports: SharedPorts | None = None,
         idle_s: float = IDLE_S,
     ) -> None:
         self._me = me
@@ -72,8 +73,9 @@ class Candidates:
         self._reach = reach
         self._activate_proxy = activate_proxy
         self._told = told
+        self._ports = ports or SharedPorts()
         self._idle_s = idle_s
-        self._listener: socks5.Listener | None = None
+        self._listener: Listener | None = None
         self._dials: dict[Candidate, asyncio.Task[SocketChannel]] = {}
         self._floor = 0
         self._reached_us = asyncio.Event()
@@ -89,7 +91,7 @@ class Candidates:
         occupied = {(candidate.host, candidate.port) for candidate in taken}
         candidates: list[Candidate] = []
         if self._reach.direct and self._reach.hosts:
-            self._listener = await self._listen({ours, dst_addr(transport_sid, self._peer, self._me)})
+            self._listener = self._listen({ours, dst_addr(transport_sid, self._peer, self._me)})
         if self._listener is not None:
             candidates += self._direct_candidates(self._listener.addresses)
         if self._reach.proxy:
@@ -100,15 +102,16 @@ class Candidates:
         free = [candidate for candidate in candidates if (candidate.host, candidate.port) not in occupied]
         return Socks5Transport(transport_sid, tuple(free[:MAX_CANDIDATES]), ours)
 
-    async def _listen(self, accepted: set[str]) -> socks5.Listener | None:
-        """Listen on our addresses, or do without where none can be had; a port that the user chose must be free."""
-        port = self._reach.listen_port
+    def _listen(self, accepted: set[str]) -> Listener | None:
+        """Listen on our addresses, or do without where none can be had: another jet may have the port of both."""
+        hosts, port = self._reach.hosts, self._reach.listen_port
         try:
-            return await socks5.Listener.open(self._reach.hosts, port=port, accepted=accepted)
-        except OSError as error:
             if port is not None:
-                raise NetworkError(f"cannot listen on port {port}: {error.strerror or error}") from error
-            self._told(f"offering no address of ours: {error}")
+                return self._ports.listener(hosts, port, accepted)
+            return Listener.at(hosts, accepted=accepted)
+        except OSError as error:
+            at = "" if port is None else f"port {port}: "
+            self._told(f"offering no address of ours: {at}{error.strerror or error}")
             return None
 
     def _direct_candidates(self, listening: Sequence[tuple[str, int]]) -> list[Candidate]:

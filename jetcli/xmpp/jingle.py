@@ -28,6 +28,7 @@ from jetcli.xmpp.channel import IDLE_S
 from jetcli.xmpp.inband import InbandChannel, InbandService
 from jetcli.xmpp.jingle_reader import read
 from jetcli.xmpp.jingle_writer import write
+from jetcli.xmpp.listener import SharedPorts
 from jetcli.xmpp.negotiation import Negotiation
 
 #: The block size that jet proposes and accepts in-band: the greatest that XEP-0047 allows.
@@ -73,6 +74,7 @@ class JingleService:
         self._inband = inband
         self._terms_of = terms_of
         self._told = told
+        self._ports = SharedPorts()
         self._on_offer = on_offer
         self._receives = receives
         self._sessions: dict[tuple[str, str], Negotiation] = {}
@@ -99,6 +101,7 @@ class JingleService:
             terms.reach,
             activate_proxy=self._activate_proxy,
             told=self._told,
+            ports=self._ports,
             idle_s=terms.idle_s,
         )
 

@@ -1,5 +1,7 @@
 """The bytes find their way: directly, over a relay, in-band, and in-band where nothing else works."""
 
+import socket
+
 import pytest
 
 from jetcli.trial.server import free_ports
@@ -57,6 +59,35 @@ def test_addresses_that_policy_refuses_end_in_band(pair, receiver, jet, bytes_as
     assert "path in-band" in sending.stderr
     assert "path in-band" in receiving.stderr
     assert juliet.saved == {"film.mkv": film.read_bytes()}
+
+
+def test_a_port_that_the_user_chose_serves_all_who_come_at_once(home, receiver, jet):
+    """As behind a router that forwards one port; the senders cannot be reached at all."""
+    port = free_ports(1)[0]
+    romeo = home("romeo", network='advertise = "127.0.0.1:1"')
+    mercutio = home("mercutio", network='advertise = "127.0.0.1:1"')
+    juliet = home("juliet", contacts=[romeo, mercutio], network=f'listen = {port}\nadvertise = "127.0.0.1:{port}"')
+    receiving = receiver(juliet, "--path", "direct", "-n", "2")
+    files = [one.file(f"{number}.bin", 3_000_000) for number, one in enumerate((romeo, mercutio))]
+    sending = [
+        jet(one, "send", "--limit-rate", "2M", file, juliet.jid)
+        for one, file in zip((romeo, mercutio), files, strict=True)
+    ]
+    assert [one.finished().code for one in sending] == [0, 0], sending
+    assert receiving.finished().code == 0, receiving
+    assert juliet.saved == {file.name: file.read_bytes() for file in files}
+
+
+def test_a_port_that_another_jet_has_stops_nothing(pair, receiver, jet):
+    romeo, juliet = pair
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+    with socket.create_server(("", 0), family=family, dualstack_ipv6=socket.has_dualstack_ipv6()) as taken:
+        romeo.network(f"listen = {taken.getsockname()[1]}")
+        receiving = receiver(juliet)
+        sending = jet(romeo, "send", "-v", romeo.file("a.txt", 10), juliet.jid).finished()
+    assert (sending.code, receiving.finished().code) == (0, 0), sending
+    assert "offering no address of ours: port" in sending.stderr
+    assert "path direct" in sending.stderr
 
 
 def test_no_way_that_both_sides_allow_is_exit_5(pair, receiver, jet):

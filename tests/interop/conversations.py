@@ -21,9 +21,10 @@ from scripted import WAIT_S, GaveUpError, Scripted, how_it_ends
 
 from jetcli.protocol import model
 from jetcli.protocol.bytestream import dst_addr
-from jetcli.xmpp import payloads, socks5
+from jetcli.xmpp import payloads
 from jetcli.xmpp.ask import ask
 from jetcli.xmpp.inband import Close, Data, Open
+from jetcli.xmpp.listener import Listener
 from jetcli.xmpp.omemo_payloads import Encrypted
 
 CIPHER = "urn:xmpp:ciphers:aes-128-gcm-nopadding"
@@ -98,7 +99,7 @@ class Conversations(Scripted):
         if isinstance(offered, payloads.InbandTransport):
             await self._accept_with(sender, sid, content, self._inband(offered.sid, int(offered.block_size)))
             return offered.sid, "in-band"
-        listener = await socks5.Listener.open(["127.0.0.1"], accepted=[dst_addr(offered.sid, self.jid, sender)])
+        listener = Listener.at(["127.0.0.1"], accepted=[dst_addr(offered.sid, self.jid, sender)])
         ours = payloads.Socks5Transport()
         ours.sid = offered.sid
         ours.candidates.append(self._candidate("direct", "127.0.0.1", listener.port, self.jid, 8_257_536))
@@ -131,7 +132,7 @@ class Conversations(Scripted):
         sid, content_name, transport_sid = secrets.token_hex(8), str(uuid.uuid4()), secrets.token_hex(8)
         key, iv = secrets.token_bytes(16), secrets.token_bytes(12)
         wire = AESGCM(key).encrypt(iv, content, None)
-        listener = await socks5.Listener.open(["127.0.0.1"], accepted=[dst_addr(transport_sid, self.jid, to)])
+        listener = Listener.at(["127.0.0.1"], accepted=[dst_addr(transport_sid, self.jid, to)])
         ours = self._offered_transport(transport_sid, way, listener.port, proxy)
         offer = payloads.Content()
         offer.creator, offer.name, offer.senders = "initiator", content_name, "initiator"

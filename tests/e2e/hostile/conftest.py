@@ -36,9 +36,9 @@ from jetcli.xmpp.connection import Connection, Presence
 from jetcli.xmpp.discovery import Discovery
 from jetcli.xmpp.jingle_reader import read
 from jetcli.xmpp.jingle_writer import write
+from jetcli.xmpp.listener import Listener
 from jetcli.xmpp.omemo import Omemo
 from jetcli.xmpp.omemo_pep import OmemoPep
-from jetcli.xmpp.socks5 import Listener
 
 WAIT_S = 20.0
 CONTENT = bytes(range(250)) * 20
@@ -177,7 +177,7 @@ class Peer:
         sid, transport_sid = secrets.token_hex(8), secrets.token_hex(8)
         secret = model.TransportSecret(secrets.token_bytes(cipher.key_size), secrets.token_bytes(12))
         envelope, _ = await self.omemo.seal(secret, to.partition("/")[0])
-        listener = await Listener.open(["127.0.0.1"], accepted=[dst_addr(transport_sid, self.jid, to)])
+        listener = Listener.at(["127.0.0.1"], accepted=[dst_addr(transport_sid, self.jid, to)])
         candidate = model.Candidate("c1", "127.0.0.1", listener.port, self.jid, 8_257_536)
         content = model.Content(
             "initiator",
