@@ -144,7 +144,7 @@ class Omemo:
             known = [self._judge(ratchet, bare_jid, i, met) for i in ids if i not in changed]
             candidates = [device for device in known if device is not None]
             trusted = [device for device in candidates if device.trusted and not met.stopping]
-            keys = _seal_all(ratchet, secret.key, trusted, bundles)
+            keys = _seal_all(ratchet, secret.key, trusted, bundles, anew=anew)
         self._tell(met)
         if not keys:
             raise _why_nobody(bare_jid, candidates, changed)
@@ -261,11 +261,11 @@ class _Met:
 
 
 def _seal_all(
-    ratchet: Ratchet, key_material: bytes, devices: list[Device], bundles: dict[int, PublicBundle]
+    ratchet: Ratchet, key_material: bytes, devices: list[Device], bundles: dict[int, PublicBundle], *, anew: bool
 ) -> dict[Device, EnvelopeKey]:
     """Seal for each device that has a session or usable keys; the others are left out."""
     sealed = {
-        device: ratchet.seal(device.jid, device.device_id, key_material, bundles.get(device.device_id))
+        device: ratchet.seal(device.jid, device.device_id, key_material, bundles.get(device.device_id), anew=anew)
         for device in devices
     }
     return {device: key for device, key in sealed.items() if key is not None}

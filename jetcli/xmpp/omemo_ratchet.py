@@ -180,16 +180,22 @@ class Ratchet:
     # Sealing and opening
 
     def seal(
-        self, bare_jid: str, device_id: int, key_material: bytes, bundle: PublicBundle | None = None
+        self,
+        bare_jid: str,
+        device_id: int,
+        key_material: bytes,
+        bundle: PublicBundle | None = None,
+        *,
+        anew: bool = False,
     ) -> EnvelopeKey | None:
         """Encrypt 16 or 32 bytes of key material for one device, bare: no tag is added.
 
-        Starts a session from `bundle` where there is none, or none that was ever answered; None where there is neither
-        session nor bundle, or the bundle's signature is wrong.
+        Starts a session from `bundle` where there is none, with `anew` also where none was ever answered; None where
+        the bundle is missing then, or its signature is wrong.
         """
         material = _plain(key_material)
         session = at_once(self._current.load_session(bare_jid, device_id))
-        if session is not None and not (bundle is not None and _carries_exchange(session)):
+        if session is not None and not (anew and bundle is not None and _carries_exchange(session)):
             message = at_once(self._current.encrypt_key_material(session, material))
             at_once(self._current.store_session(session))
             return _envelope_key(session, message)

@@ -135,7 +135,7 @@ def test_a_session_from_a_used_prekey_is_dead_until_it_gives_way_to_one_from_ano
         with pytest.raises(CannotOpenError):
             juliet.open(romeo.jid, Envelope(romeo.device_id, bytes(12), (dead,)))
         assert romeo.is_unanswered(juliet.jid, juliet.device_id)
-    anew = romeo.seal(juliet.jid, juliet.device_id, KEY, juliet.bundle())
+    anew = romeo.seal(juliet.jid, juliet.device_id, KEY, juliet.bundle(), anew=True)
     assert juliet.open(romeo.jid, Envelope(romeo.device_id, bytes(12), (anew,))).key_material == KEY
 
 
@@ -143,7 +143,17 @@ def test_a_session_that_was_answered_gives_way_to_none(pair):
     romeo, juliet = pair
     romeo.open(juliet.jid, juliet.open(romeo.jid, sealed(romeo, juliet)).answer)
     assert not romeo.is_unanswered(juliet.jid, juliet.device_id)
-    assert not romeo.seal(juliet.jid, juliet.device_id, KEY, juliet.bundle()).prekey
+    assert not romeo.seal(juliet.jid, juliet.device_id, KEY, juliet.bundle(), anew=True).prekey
+
+
+def test_a_bundle_alone_begins_no_second_session(pair):
+    """As where several jets have fetched it before the first of them has begun one: all have to use that one."""
+    romeo, juliet = pair
+    bundle = juliet.bundle()
+    keys = [romeo.seal(juliet.jid, juliet.device_id, KEY, bundle) for _ in range(4)]
+    assert len({key.data[:40] for key in keys}) == 1, "version, prekey and base key are those of a session"
+    for key in keys:
+        assert juliet.open(romeo.jid, Envelope(romeo.device_id, bytes(12), (key,))).key_material == KEY
 
 
 def test_what_was_under_way_when_the_session_was_replaced_still_opens(pair):
