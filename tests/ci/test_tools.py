@@ -34,20 +34,20 @@ def run(tmp_path):
 
 
 def test_where_all_is_there_nothing_is_called(run):
-    assert run(id="echo 0", apt_get="exit 9", zsh="", fish="", man="", jq="") == ("", [])
+    assert run(id="echo 0", apt_get="exit 9", zsh="", fish="", man="", jq="", strace="") == ("", [])
 
 
 def test_root_gets_what_is_missing_and_no_more(run):
-    said, calls = run(id="echo 0", apt_get="", zsh="", jq="")
+    said, calls = run(id="echo 0", apt_get="", zsh="", jq="", strace="")
     assert calls == ["apt-get update -q", "apt-get install -y -q --no-install-recommends fish man-db"]
     assert said == ".ci/tools: their tests will be skipped: fish man-db\n"
 
 
 @pytest.mark.parametrize("there", [{"id": "echo 1000", "apt_get": ""}, {"id": "echo 0"}], ids=["nobody", "no apt-get"])
 def test_who_cannot_install_is_told_what_will_be_skipped(run, there):
-    assert run(**there) == (".ci/tools: their tests will be skipped: zsh fish man-db jq\n", [])
+    assert run(**there) == (".ci/tools: their tests will be skipped: zsh fish man-db jq strace\n", [])
 
 
 def test_an_install_that_fails_stops_nothing(run):
     said, _calls = run(id="echo 0", apt_get="exit 100")
-    assert said == ".ci/tools: their tests will be skipped: zsh fish man-db jq\n"
+    assert said == ".ci/tools: their tests will be skipped: zsh fish man-db jq strace\n"
