@@ -22,7 +22,7 @@ from jetcli.protocol.socks5 import ClientHandshake, Established, Refused, Send, 
 from jetcli.xmpp.ask import ask
 from jetcli.xmpp.channel import IDLE_S, SocketChannel
 
-#: Longest host name of the DNS, and addresses of one name that are looked at.
+#: Longest host name of the DNS, or JID of a proxy, and addresses of one name that are looked at.
 _MAX_HOST = 255
 _MAX_ADDRESSES = 8
 
@@ -168,14 +168,18 @@ async def query_streamhost(client: aioxmpp.Client, proxy_jid: str, *, timeout_s:
 
 
 def _usable(element: StreamHostElement, proxy_jid: str) -> StreamHost | None:
-    """Read a streamhost; None where it is malformed, or of another JID than was asked, which nobody vouches for."""
-    if element.jid != proxy_jid or not element.host or len(element.host) > _MAX_HOST:
+    """Read a streamhost; None where it is malformed, or of another JID than was asked, which nobody vouches for.
+
+    ejabberd names the node of its cluster that has the proxy by a resource, and that one has to be asked to activate.
+    """
+    jid, host = element.jid or "", element.host or ""
+    if jid.partition("/")[0] != proxy_jid or not host or max(len(jid), len(host)) > _MAX_HOST:
         return None
     try:
         port = unsigned(element.port or "", 65535)
     except ValueError:
         return None
-    return StreamHost(proxy_jid, element.host, port) if port else None
+    return StreamHost(jid, host, port) if port else None
 
 
 async def activate(client: aioxmpp.Client, proxy_jid: str, sid: str, target: str, *, timeout_s: float = 30.0) -> None:

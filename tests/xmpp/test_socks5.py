@@ -155,10 +155,18 @@ async def test_a_proxy_is_asked_for_its_address():
     assert str(server.sent[0].to) == "proxy.capulet.lit"
 
 
+async def test_a_proxy_of_a_cluster_is_known_by_the_node_that_it_names():
+    server = Server(bytestreams("<streamhost jid='proxy.capulet.lit/70306884' host='192.0.2.1' port='7777'/>"))
+    found = await socks5.query_streamhost(server, "proxy.capulet.lit")
+    assert found == StreamHost("proxy.capulet.lit/70306884", "192.0.2.1", 7777)
+
+
 @pytest.mark.parametrize(
     "element",
     [
         pytest.param("", id="none"),
+        pytest.param("<streamhost jid='evil.lit/proxy.lit' host='192.0.2.1' port='7777'/>", id="another in front"),
+        pytest.param(f"<streamhost jid='proxy.lit/{'a' * 256}' host='192.0.2.1' port='7777'/>", id="long JID"),
         pytest.param("<streamhost jid='evil.lit' host='192.0.2.1' port='7777'/>", id="another JID"),
         pytest.param("<streamhost host='192.0.2.1' port='7777'/>", id="no JID"),
         pytest.param("<streamhost jid='proxy.lit' port='7777'/>", id="no host"),
