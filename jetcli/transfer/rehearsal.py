@@ -26,6 +26,8 @@ async def rehearse(online: Online, paths: Sequence[Path], to: str, options: Send
     for path in paths:
         check_sendable(path, options.name)
     peer = await find_peer(online, to, wait_s=options.wait_s)
+    if peer.proposal is not None:
+        await online.messages.retract(peer.jid, peer.proposal)
     for path in paths:
         _demand_room(path, peer, options)
     # The envelope is thrown away: to make one is to ask every question about the keys.

@@ -118,9 +118,13 @@ class JingleMessages(aioxmpp.service.Service):
         finally:
             del self._ours[bare_jid, sid]
             if not (agreed or answer.done()):
-                retraction = Retract()
-                retraction.id_ = sid
-                await self._send(bare_jid, retraction)
+                await self.retract(bare_jid, sid)
+
+    async def retract(self, to: str, sid: str) -> None:
+        """Take a proposal of ours back."""
+        retraction = Retract()
+        retraction.id_ = sid
+        await self._send(to, retraction)
 
     async def proceed(self, full_jid: str, sid: str) -> None:
         """Answer a proposal: its session is wanted, here."""

@@ -59,11 +59,12 @@ def circumstances(rounds: int) -> str:
     packages = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("aioxmpp", "oldmemo", "cryptography")
     )
+    servers = ["prosody", *(["ejabberd"] if shutil.which("ejabberdctl") else [])]
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {rounds} rounds. {_cpu()}, {os.cpu_count()} cores,"
         f" {_memory()}; Linux {platform.release()}. Load averages when this table was done: {load}.\n"
         f"Python {platform.python_version()} ({ssl.OPENSSL_VERSION}), {packages} ({backend.openssl_version_text()}),"
-        f" Prosody {_version_of('prosody')}."
+        f" {', '.join(f'{server} {_version_of(server)}' for server in servers)}."
     )
 
 

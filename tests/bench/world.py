@@ -2,25 +2,30 @@
 
 import json
 import math
+import mmap
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from jetcli.cli.login import keep
 from jetcli.state.config import Account
 from jetcli.state.paths import Paths
 from jetcli.trial.server import Prosody, throwaway_directory
 
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+from ejabberd import Ejabberd, missing
+
 HERE = Path(__file__).parent
+Server = Prosody | Ejabberd
 #: `jet`; one whose receiver writes to /dev/null; one that measures the lateness of its event loop.
 JET = (sys.executable, "-m", "jetcli")
 NULL_JET = (sys.executable, str(HERE / "null_receive.py"))
@@ -44,6 +49,29 @@ def usage_of(process: subprocess.Popen) -> Usage:
     if process.returncode:
         raise RuntimeError(f"{process.args} ended with {process.returncode}")
     return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+class SpareMemory:
+    """As much memory as a file needs, held until shortly before the file is written: context manager.
+
+    A virtual machine that gives free memory back to its host pays for taking it again, up to 0.5 s per GiB, and whether
+    it has to depends on what was freed how long before. This way every contestant finds what he needs.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._held = mmap.mmap(-1, size)
+
+    def __enter__(self) -> Self:
+        for page in range(0, len(self._held), mmap.PAGESIZE):
+            self._held[page] = 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
+    def free(self) -> None:
+        """Let go of it; a second time does nothing."""
+        self._held.close()
 
 
 class Jet:
@@ -148,7 +176,7 @@ class World:
     """A server, and two accounts that have sent each other a file before; `place` holds homes and files."""
 
     place: Path
-    server: Prosody
+    server: Server
     senders: tuple[str, ...] = ("romeo",)
     homes: dict[str, Path] = field(default_factory=dict)
     started: list[Jet] = field(default_factory=list)
@@ -199,10 +227,20 @@ class World:
             jet.kill()
 
     def transfer(
-        self, source: Path, *args: str, program: Sequence[str] = JET, waiting: bool = True, name: str = "romeo"
+        self,
+        source: Path,
+        *args: str,
+        program: Sequence[str] = JET,
+        waiting: bool = True,
+        name: str = "romeo",
+        before: Callable[[], None] = lambda: None,
     ) -> Sample:
-        """Send one file from one new process to another; `waiting`: the receiver is online before the sender starts."""
+        """Send one file from one new process to another; `waiting`: the receiver is online before the sender starts.
+
+        `before` is called when the sender is about to start.
+        """
         receiver = self.receiver(program=program, online=waiting)
+        before()
         sender = self.sender(str(source), *args, *(() if waiting else ("--wait", "1m")), name=name)
         began = sender.started if waiting else receiver.started
         sent = sender.end()
@@ -229,16 +267,24 @@ class World:
         )
 
 
+def prosody(directory: Path) -> Prosody:
+    """Make a Prosody without rate limits."""
+    return Prosody(directory, log_stanzas=False)
+
+
+#: Name -> what makes a server, and why it cannot be had here.
+SERVERS: dict[str, tuple[Callable[[Path], Server], str]] = {"Prosody": (prosody, ""), "ejabberd": (Ejabberd, missing())}
+
+
 @contextmanager
-def world(memory: Path, *, senders: tuple[str, ...] = ("romeo",), **options: Any) -> Iterator[World]:
-    """A fresh world, warmed up by one transfer; `options` are those of `Prosody`."""
+def world(
+    memory: Path, *, senders: tuple[str, ...] = ("romeo",), serve: Callable[[Path], Server] = prosody
+) -> Iterator[World]:
+    """A fresh world, warmed up by one transfer; `serve` makes its server."""
     place = memory / "world"
     place.mkdir()
     try:
-        with (
-            throwaway_directory("jet-bench-") as directory,
-            Prosody(directory / "prosody", **({"log_stanzas": False} | options)) as server,
-        ):
+        with throwaway_directory("jet-bench-") as directory, serve(directory / "server") as server:
             here = World(place, server, senders)
             here.people()
             first = place / "first"

@@ -1,5 +1,6 @@
 """Files between people who are no contacts: one proposes, the other one's list of who may send decides (XEP-0353)."""
 
+import re
 import signal
 
 import pytest
@@ -49,6 +50,15 @@ def test_a_stranger_who_is_let_in_but_does_not_listen_is_told_of(strangers, jet)
     sent = jet(romeo, "send", romeo.file("nobody.bin", 10), juliet.jid).finished()
     assert sent.code == 6, sent
     assert "jet receive --from" in sent.hint
+
+
+def test_a_dry_run_takes_its_proposal_back(strangers, jet, receiver, server):
+    romeo, juliet = strangers
+    receiver(juliet, "--from", romeo.jid)
+    assert jet(romeo, "send", "--dry-run", romeo.file("a.txt", 10), juliet.jid).finished().code == 0
+    said = [line for line in server.stanza_log.read_text().splitlines() if f"\t{romeo.jid}/" in line]
+    [proposed] = re.findall(r"<propose [^>]*id='(\w+)'", "".join(said))
+    assert re.findall(r"<retract [^>]*id='(\w+)'", "".join(said)) == [proposed]
 
 
 @pytest.mark.parametrize("first", ["sender", "receiver"])
