@@ -14,8 +14,9 @@ from jetcli.xmpp.discovery import CLIENT_NAME
 
 #: A resource that was killed stays "available" for minutes: it is asked, and passed over when it does not answer.
 GHOST_S = 5.0
-#: How long others are waited for once somebody has answered who will do.
-GRACE_S = 0.5
+#: How long others are waited for once somebody has answered who will do: so many times as long as that one took, within
+#: limits. The slowest way to another machine is not much longer than the quickest, unless nobody is at its end.
+GRACE_TIMES, LEAST_GRACE_S, GRACE_S = 5, 0.1, 0.5
 #: Presence follows the login within tenths of a second where a contact is online at all.
 PRESENCE_S = 2.0
 #: Whoever listens for proposals answers at once; a person who is asked gets `--wait`.
@@ -193,13 +194,16 @@ async def _answering(online: Online, bare_jid: str, resources: tuple[str, ...], 
 
 async def _answered(asking: list["asyncio.Task[Peer | None]"], *, enough: bool) -> None:
     """Wait until all have answered, or `enough` until one that can resume has and the others have had a moment."""
+    clock = asyncio.get_running_loop().time
     pending: set[asyncio.Task[Peer | None]] = set(asking)
+    began = clock()
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         answers = (each.result() for each in done)
         if enough and any(peer is not None and peer.abilities.resumes for peer in answers):
             if pending:
-                await asyncio.wait(pending, timeout=GRACE_S)
+                grace_s = min(GRACE_S, max(LEAST_GRACE_S, GRACE_TIMES * (clock() - began)))
+                await asyncio.wait(pending, timeout=grace_s)
             return
 
 
