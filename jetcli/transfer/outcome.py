@@ -107,7 +107,7 @@ def reason_for(error: JetError) -> Reason:
         case UnsupportedError():
             return Reason("unsupported-transports")
         case LocalFileError():
-            return Reason("media-error", "the file cannot be read or stored at this end")
+            return Reason("media-error", "the file could not be read or stored there")
         case InterruptedTransferError() | NetworkError():
             return Reason("connectivity-error")
         case _:
