@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from servers import last_words
 
 from jetcli.cli.login import keep
 from jetcli.state.config import Account
@@ -382,19 +383,8 @@ def pytest_runtest_makereport(item, call):
     """Tell beside a failure what the server that all tests of a worker share was doing."""
     report = yield
     if report.failed and (server := getattr(item, "funcargs", {}).get("server")) is not None:
-        report.sections.append(("its server", _doing(server)))
+        report.sections.append(("its server", last_words(server)))
     return report
-
-
-def _doing(server: Prosody) -> str:
-    """Return the last lines of a server's log, and (on Linux) where its process is."""
-    log = server.stanza_log.with_name("prosody.log")
-    lines = log.read_text(errors="replace").splitlines()[-12:] if log.exists() else ["no log"]
-    process = server._process
-    for name in ("stat", "wchan", "syscall"):
-        with suppress(OSError, AttributeError):
-            lines.append(f"{name}: {Path(f'/proc/{process.pid}/{name}').read_text()}")
-    return "\n".join(lines)
 
 
 @pytest.fixture

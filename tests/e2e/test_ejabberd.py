@@ -1,9 +1,8 @@
 """The same on the other server that most people have their account on."""
 
-import signal
-
 import pytest
 from ejabberd import Ejabberd, missing
+from killings import killed_half_way
 
 from jetcli.trial.server import throwaway_directory
 
@@ -42,15 +41,7 @@ def test_doctor_finds_nothing_wrong(couple, jet):
 
 def test_an_interrupted_file_goes_on(couple, over, jet, receiver):
     romeo, juliet = couple
-    connection = over(romeo, juliet, stall_after=20_000_000)
-    film = romeo.file("film.mkv", 32_000_000)
-    receiving = receiver(juliet, "--json")
-    sending = jet(romeo, "send", film, juliet.jid)
-    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
-    for broken in (sending, receiving):
-        broken.signal(signal.SIGKILL)
-        broken.finished()
-    connection.move()
+    killed_half_way(romeo, juliet, over, jet, receiver)
     receiver(juliet, "--forever")
     resuming = jet(romeo, "resume").finished()
     assert resuming.code == 0, resuming

@@ -1,9 +1,9 @@
 """Files between people who are no contacts: one proposes, the other one's list of who may send decides (XEP-0353)."""
 
 import re
-import signal
 
 import pytest
+from killings import killed_half_way
 
 pytestmark = pytest.mark.matrix
 
@@ -64,16 +64,7 @@ def test_a_dry_run_takes_its_proposal_back(strangers, jet, receiver, server):
 @pytest.mark.parametrize("first", ["sender", "receiver"])
 def test_strangers_find_each_other_again_for_what_was_interrupted(strangers, over, jet, receiver, first):
     romeo, juliet = strangers
-    connection = over(romeo, juliet, stall_after=20_000_000)
-    film = romeo.file("film.mkv", 32_000_000)
-    receiving = receiver(juliet, "--json", "--from", romeo.jid)
-    sending = jet(romeo, "send", film, juliet.jid)
-    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
-    for broken in (sending, receiving):
-        broken.signal(signal.SIGKILL)
-        broken.finished()
-    connection.move()
-    connection.carried = 0
+    connection, _ = killed_half_way(romeo, juliet, over, jet, receiver, "--from", romeo.jid)
     homes = (romeo, juliet) if first == "sender" else (juliet, romeo)
     waiting = jet(homes[0], "resume")
     waiting.wait_for("none of them answered; waiting for a jet that knows the transfer")
@@ -86,14 +77,7 @@ def test_strangers_find_each_other_again_for_what_was_interrupted(strangers, ove
 def test_a_stranger_who_asks_for_a_transfer_that_is_not_known_learns_nothing(strangers, over, jet, receiver):
     """The record is forgotten at the receiver, who even lets the sender in: there is nobody to resume with."""
     romeo, juliet = strangers
-    over(romeo, juliet, stall_after=20_000_000)
-    film = romeo.file("film.mkv", 32_000_000)
-    receiving = receiver(juliet, "--json", "--from", romeo.jid)
-    sending = jet(romeo, "send", film, juliet.jid)
-    receiving.event("progress", lambda event: event["bytes"] > 18_000_000)
-    for broken in (sending, receiving):
-        broken.signal(signal.SIGKILL)
-        broken.finished()
+    _, receiving = killed_half_way(romeo, juliet, over, jet, receiver, "--from", romeo.jid)
     transfer = receiving.event("offer")["id"]
     assert jet(juliet, "resume", "--forget", transfer).finished().code == 0
     receiver(juliet, "--from", romeo.jid)
