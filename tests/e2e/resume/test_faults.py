@@ -211,6 +211,27 @@ def test_r34_a_crash_between_the_two_names_of_a_file_leaves_one(new_pair, receiv
     assert juliet.saved == {"film.mkv": film.read_bytes()}
 
 
+@needs_strace
+def test_the_slow_goodbye_is_exit_10_and_resume_learns_that_nothing_is_missing(new_pair, over, receiver, jet):
+    """The receiver has published and is gone before the sender hears of it."""
+    romeo, juliet = new_pair
+    connection = over(romeo, juliet)
+    film = romeo.file("film.mkv", 3_000_000)
+    receiving = receiver(juliet, prefix=faulty_calls("unlink,unlinkat", "signal=KILL:when=1+"))
+    sending = jet(romeo, "send", film, juliet.jid)
+    receiving.finished(80)
+    assert juliet.saved["film.mkv"] == film.read_bytes()
+    assert sending.finished(100).code == 10, sending
+    assert "did not confirm" in sending.error
+    sent = connection.carried
+    assert jet(juliet, "resume").finished().code == 0, "it only removes the part's name"
+    receiver(juliet, "--forever")
+    resuming = jet(romeo, "resume").finished()
+    assert resuming.code == 0, resuming
+    assert connection.carried < sent + 1000, "the greeting of a connection at most"
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
+
+
 def test_t22_a_source_that_changes_under_its_old_time_is_never_published(new_pair, over, receiver, jet, half):
     """Half-way one byte is changed and the time put back: the record's last word is the time of the inode itself."""
     romeo, juliet = new_pair
