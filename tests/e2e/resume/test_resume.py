@@ -159,6 +159,12 @@ def test_what_is_unfinished_is_listed_and_can_be_forgotten(new_pair, broken, jet
         "interrupted",
     )
     assert row["part_size"] == row["held"] > half.arrived
+    [told] = [event for event in jet(juliet, "--json", "status").finished().events if event["type"] == "transfer"]
+    assert (told["name"], told["held"]) == ("film.mkv", row["held"])
+    assert 0 <= told["age"] < 60
+    status = jet(juliet, "status").finished()
+    [line] = [line for line in (status.stdout + status.stderr).splitlines() if "film" in line]
+    assert "of 32 MB" in line
     forgetting = jet(juliet, "resume", "--forget", row["transfer"]).finished()
     assert forgetting.code == 0, forgetting
     assert juliet.saved == {}
