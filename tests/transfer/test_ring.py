@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from jetcli.transfer.ring import Ring
+from jetcli.transfer.ring import Ring, buffers
 
 
 def test_the_digest_is_over_all_buffers_in_the_order_they_were_given():
@@ -22,14 +22,29 @@ def test_two_buffers_can_be_held_at_once():
         assert bytes(first) == b"aaaa"
 
 
-def test_no_buffer_is_made_after_the_first_ones():
+def test_the_buffer_that_was_used_last_is_taken_first():
     with Ring(4, hashing=False) as ring:
+        first = ring.take()
+        ring.give(first, 4)
+        assert ring.take() is first
+
+
+def test_no_buffer_is_made_after_the_first_ones():
+    with Ring(4, hashing=True) as ring:
         seen = set()
-        for _ in range(10):
+        for _ in range(50):
             buffer = ring.take()
-            seen.add(id(buffer.obj))
+            seen.add(id(buffer))
             ring.give(buffer, 4)
-    assert len(seen) == 2
+    assert len(seen) == 4
+
+
+def test_buffers_lie_side_by_side_and_do_not_overlap():
+    made = buffers(3, 5000)
+    for number, buffer in enumerate(made):
+        buffer[:] = bytes([number]) * 5000
+    assert [bytes(buffer) for buffer in made] == [bytes([number]) * 5000 for number in range(3)]
+    assert len({id(buffer.obj) for buffer in made}) == 1
 
 
 def test_a_ring_without_hashing_has_no_digest_and_no_thread():
