@@ -3,8 +3,9 @@
 Nothing is written before the server has let us in.
 """
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from jetcli.cli import keychain
 from jetcli.cli.accounts import config_of, paths_of, secret_for_login

@@ -1,8 +1,9 @@
 """Tables on standard output: for a person drawn by rich, for a program a line a row, its fields parted by tabs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from jetcli.cli.report import Report
 from jetcli.cli.wording import plural

@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from jetcli.cli import addresses
 from jetcli.cli.accounts import config_of, interactive, paths_of
@@ -66,8 +67,7 @@ def trust_command(
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Contact:
+class _Contact(Struct, frozen=True):
     """The keys of `jid` (bare), in the state of our account in `directory`."""
 
     invocation: Invocation

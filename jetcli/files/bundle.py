@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec import Struct
+
 from jetcli.errors import LocalFileError
 from jetcli.files.publish import (
     OnExist,
@@ -34,8 +36,7 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PART_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class SmallSource:
+class SmallSource(Struct, frozen=True):
     """A file that may be a member of a bundle, as it was when it was looked at; closed until its turn comes."""
 
     path: Path

@@ -9,10 +9,11 @@ import os
 import shlex
 import stat
 import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
+
+from msgspec import Struct
 
 from jetcli.errors import LocalFileError
 from jetcli.files.reason import reason
@@ -22,8 +23,7 @@ from jetcli.protocol.policy import shown
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
-@dataclass(frozen=True, slots=True)
-class SourceIdentity:
+class SourceIdentity(Struct, frozen=True):
     """What tells one state of a file from another; times in nanoseconds since the epoch.
 
     The ctime cannot be set back as the mtime can, so that an edit with its mtime restored is seen too.

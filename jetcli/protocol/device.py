@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import Struct
+
 from jetcli.protocol.model import Cipher, TransportSecret
 
 
@@ -15,8 +17,7 @@ class Trust(StrEnum):
     DISTRUSTED = "distrusted"
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Struct, frozen=True):
     """An OMEMO device: `jid` is bare, `identity_key` the 32-byte Ed25519 or Curve25519 key that names it."""
 
     jid: str

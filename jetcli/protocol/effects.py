@@ -3,8 +3,9 @@
 Deadlines are effects too: the machine reads no clock, and a test passes time by saying which deadline passed.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from jetcli.errors import JetError
 from jetcli.protocol.model import Action, Candidate, Content, InbandTransport, Reason, SessionNote
@@ -20,8 +21,7 @@ class Wait(Enum):
     CONFIRMATION = "the receiver did not confirm the file"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Deadlines in seconds (design: Deadlines)."""
 
     acceptance_s: float = 600.0
@@ -31,30 +31,26 @@ class Limits:
     confirmation_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send this action to the peer in an IQ."""
 
     action: Action
 
 
-@dataclass(frozen=True, slots=True)
-class StartDeadline:
+class StartDeadline(Struct, frozen=True):
     """Call `deadline_passed(wait)` after `seconds`; a running deadline of that wait starts anew."""
 
     wait: Wait
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class StopDeadline:
+class StopDeadline(Struct, frozen=True):
     """Forget the deadline of `wait`."""
 
     wait: Wait
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(Struct, frozen=True):
     """Dial these candidates of the peer, best first, and report with `dialled`."""
 
     transport_sid: str
@@ -62,65 +58,56 @@ class Dial:
     dstaddr: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class DialAbove:
+class DialAbove(Struct, frozen=True):
     """The peer reached us at `priority`: candidates below it cannot win and need not be dialled."""
 
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
-class Activate:
+class Activate(Struct, frozen=True):
     """Connect to our own proxy candidate, activate it for the peer, and report with `activated`."""
 
     transport_sid: str
     candidate: Candidate
 
 
-@dataclass(frozen=True, slots=True)
-class UseSocks5:
+class UseSocks5(Struct, frozen=True):
     """The connection for the bytes: `candidate` is ours when `owned`, else the one that we dialled."""
 
     candidate: Candidate
     owned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UseInband:
+class UseInband(Struct, frozen=True):
     """The bytes go in-band; the session's initiator opens the bytestream (XEP-0261 section 2)."""
 
     transport: InbandTransport
     open_it: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DropTransport:
+class DropTransport(Struct, frozen=True):
     """Close every socket of the transport that was given up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(Struct, frozen=True):
     """The peer's session-initiate has arrived."""
 
     content: Content
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The peer accepted; its content carries the agreed range, if any."""
 
     content: Content
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True):
     """A checksum, a confirmation or a sign of life has arrived."""
 
     note: SessionNote
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The session is over.
 
     `error` is set where it ended for a cause of our own, `refusal` where the peer answered with that stanza error.

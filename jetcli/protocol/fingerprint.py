@@ -6,8 +6,9 @@ does not know whose keys are trusted.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
+
+from msgspec import Struct
 
 KEY_SIZE = 32
 
@@ -17,8 +18,7 @@ _DEVICE = re.compile(r"omemo-sid-([0-9]{1,10})=([0-9a-fA-F]{64,66})", re.ASCII)
 _TYPE_BYTE = "05"
 
 
-@dataclass(frozen=True, slots=True)
-class NamedKey:
+class NamedKey(Struct, frozen=True):
     """A device as an `xmpp:` URI names it; `jid` is bare."""
 
     jid: str

@@ -1,16 +1,16 @@
 """Invitations as addresses: to an account on a server, or to be somebody's contact (XEP-0401, XEP-0379). Pure text."""
 
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from jetcli.protocol.jid import parse_jid
 
 _ACTIONS: dict[str, Literal["register", "roster"]] = {"register": "register", "roster": "roster"}
 
 
-@dataclass(frozen=True, slots=True)
-class Invite:
+class Invite(Struct, frozen=True):
     """An invitation; `token` is a secret that can be used once.
 
     For "register", `jid` is the account to make, or the server where its name is free to choose. For "roster" it is who

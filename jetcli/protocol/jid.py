@@ -6,7 +6,9 @@ presence or of the library that later carries the address; that library prepares
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 #: RFC 7622 sections 3.2 to 3.4: each part holds 1 to 1,023 bytes of UTF-8.
 PART_LIMIT = 1023
@@ -19,8 +21,7 @@ _LABEL = re.compile(r"\w(?:[\w·-]{0,61}\w)?")
 _ADDRESS_LITERAL = re.compile(r"\[[0-9A-Fa-f:.]{2,45}\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Jid:
+class Jid(Struct, frozen=True):
     """An address: `local` is None for a server, `resource` is None in a bare JID."""
 
     local: str | None

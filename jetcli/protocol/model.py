@@ -7,6 +7,8 @@ them. A field that the peer left out is None: what may be left out is judged by 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import Struct
+
 #: Jingle (XEP-0166) and its parts.
 NS_JINGLE = "urn:xmpp:jingle:1"
 NS_JINGLE_MESSAGE = "urn:xmpp:jingle-message:0"
@@ -86,8 +88,7 @@ class Envelope:
     payload: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
+class Security(Struct, frozen=True):
     """`<security/>` of a content (XEP-0391 section 4.1): `cipher` and `type` as the peer spelt them."""
 
     name: str | None
@@ -96,24 +97,21 @@ class Security:
     envelope: Envelope | None
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """A part of a file: `length` bytes from `offset`, to the end when None (XEP-0234 section 4.4)."""
 
     offset: int = 0
     length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hash:
+class Hash(Struct, frozen=True):
     """A digest as it was received: `value` is the base64-decoded text, or None when there was none (XEP-0300)."""
 
     algo: str
     value: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FileDescription:
+class FileDescription(Struct, frozen=True):
     """`<file/>` (XEP-0234 section 3). `name` is the peer's claim: `policy.local_name` judges it.
 
     `size` counts plaintext bytes; it is None when the sender does not know it (only under the chunked cipher).
@@ -153,8 +151,7 @@ class PathKind(StrEnum):
     INBAND = "ibb"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """One address where a bytestream may be reached (XEP-0260 section 2.2)."""
 
     cid: str
@@ -165,8 +162,7 @@ class Candidate:
     type: CandidateType = CandidateType.DIRECT
 
 
-@dataclass(frozen=True, slots=True)
-class Socks5Transport:
+class Socks5Transport(Struct, frozen=True):
     """SOCKS5 transport of an offer or accept (XEP-0260). `dstaddr` is what the peer says its listener expects."""
 
     sid: str
@@ -174,16 +170,14 @@ class Socks5Transport:
     dstaddr: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InbandTransport:
+class InbandTransport(Struct, frozen=True):
     """In-band transport (XEP-0261); `block_size` counts bytes before base64."""
 
     sid: str
     block_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownTransport:
+class UnknownTransport(Struct, frozen=True):
     """A transport that jet does not speak; `namespace` is shown in the refusal."""
 
     namespace: str
@@ -192,8 +186,7 @@ class UnknownTransport:
 Transport = Socks5Transport | InbandTransport | UnknownTransport
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Says that a file is the `index`-th (from 1) `of` so many that one command sends (`urn:jetcli:batch:0`)."""
 
     id: str
@@ -201,8 +194,7 @@ class Batch:
     of: int
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """`<content/>`: one file on one transport (XEP-0166 section 7.3).
 
     `transfer` is the sid of the first session of a resumed transfer, and `prove` asks for a proof of what is held
@@ -229,8 +221,7 @@ SOURCE_CHANGED = "source-changed"
 SINGLY = "singly"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """`<reason/>`: a condition of XEP-0166 section 7.4, a text, and the name of an application's own condition."""
 
     condition: str
@@ -238,60 +229,51 @@ class Reason:
     application: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateUsed:
+class CandidateUsed(Struct, frozen=True):
     """The peer reached our candidate `cid` (XEP-0260 section 2.4)."""
 
     cid: str
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateError:
+class CandidateError(Struct, frozen=True):
     """The peer reached none of our candidates."""
 
 
-@dataclass(frozen=True, slots=True)
-class Activated:
+class Activated(Struct, frozen=True):
     """The owner of the nominated proxy candidate has activated it."""
 
     cid: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyError:
+class ProxyError(Struct, frozen=True):
     """The owner of the nominated proxy candidate could not activate it."""
 
 
 TransportNote = CandidateUsed | CandidateError | Activated | ProxyError
 
 
-@dataclass(frozen=True, slots=True)
-class Checksum:
+class Checksum(Struct, frozen=True):
     """`<checksum/>`: what the sender computed over the whole file (XEP-0234 section 8.3)."""
 
     hashes: tuple[Hash, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """`<received/>`: the receiver has verified and published the file (XEP-0234 section 8.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Struct, frozen=True):
     """An empty session-info: the peer is alive (XEP-0166 section 6.8)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(Struct, frozen=True):
     """`<prefix/>`: the receiver's proof that it holds the first `length` bytes (`urn:jetcli:resume:0`)."""
 
     length: int
     proof: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class MembersEnded:
+class MembersEnded(Struct, frozen=True):
     """`<ended/>`: the first `count` members of a bundle are saved, but for those that were `refused`.
 
     Each refusal, with the number of the member from 1, is told once (`urn:jetcli:bundle:0`).
@@ -301,8 +283,7 @@ class MembersEnded:
     refused: tuple[tuple[int, Reason], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """A session-info payload that jet does not know; it is answered as unsupported."""
 
     namespace: str
@@ -314,8 +295,7 @@ SessionNote = Checksum | Received | Ping | Prefix | MembersEnded | Unknown
 # The actions of XEP-0166 section 7.2 that a file transfer uses. `sid` is the session's.
 
 
-@dataclass(frozen=True, slots=True)
-class Initiate:
+class Initiate(Struct, frozen=True):
     """session-initiate. `initiator` is the attribute as sent; it must equal the sender's full JID."""
 
     sid: str
@@ -323,8 +303,7 @@ class Initiate:
     initiator: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Struct, frozen=True):
     """session-accept."""
 
     sid: str
@@ -332,8 +311,7 @@ class Accept:
     responder: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TransportInfo:
+class TransportInfo(Struct, frozen=True):
     """transport-info for a SOCKS5 transport; `transport_sid` names the bytestream, the rest the content."""
 
     sid: str
@@ -344,32 +322,28 @@ class TransportInfo:
     note: TransportNote
 
 
-@dataclass(frozen=True, slots=True)
-class TransportReplace:
+class TransportReplace(Struct, frozen=True):
     """transport-replace: the initiator proposes another transport (XEP-0166 section 7.2.14)."""
 
     sid: str
     content: Content
 
 
-@dataclass(frozen=True, slots=True)
-class TransportAccept:
+class TransportAccept(Struct, frozen=True):
     """transport-accept."""
 
     sid: str
     content: Content
 
 
-@dataclass(frozen=True, slots=True)
-class TransportReject:
+class TransportReject(Struct, frozen=True):
     """transport-reject."""
 
     sid: str
     content: Content
 
 
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
+class SessionInfo(Struct, frozen=True):
     """session-info. `creator` and `name` name the content; they are None where the note has none."""
 
     sid: str
@@ -378,8 +352,7 @@ class SessionInfo:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(Struct, frozen=True):
     """session-terminate."""
 
     sid: str

@@ -4,7 +4,7 @@ An offer is the content of a session-initiate. Judging it is pure: size and encr
 envelope is opened and before anyone is asked; the name is judged by `jetcli.protocol.policy.local_name`.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
 from jetcli.protocol.bundle import judge_bundle
@@ -97,8 +97,7 @@ def is_request(content: Content) -> bool:
     return content.senders == "responder"
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedOffer:
+class JudgedOffer(Struct, frozen=True):
     """An offer that can be used: its file, cipher, envelope and transport are there and make sense.
 
     `size` is None where the sender does not know it, which takes the chunked cipher.

@@ -6,7 +6,8 @@ specifications say, with the tolerance that costs nothing.
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from jetcli.protocol.model import (
     NS_BATCH,
@@ -27,8 +28,7 @@ from jetcli.protocol.model import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Quirks:
+class Quirks(Struct, frozen=True):
     """How to talk to one client; the defaults are what the specifications say.
 
     `node`: how the caps node in its presence begins.
@@ -90,8 +90,7 @@ KNOWN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Deviation:
+class Deviation(Struct, frozen=True):
     """Something that a client does otherwise than the specifications say, and what jet does about it."""
 
     client: str
@@ -153,8 +152,7 @@ NEEDED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(Struct, frozen=True):
     """What the client behind one full JID can do, read from its disco#info features."""
 
     missing: tuple[str, ...]

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
+from msgspec import Struct
+
 #: The hashes that we know by their names in SCRAM, the best first, and by their names in Python.
 HASHES = {"SHA-256": "sha256", "SHA-1": "sha1"}
 
@@ -71,8 +73,7 @@ def check_iterations(count: int) -> None:
         raise ValueError(f"the server asks for too {much} iterations ({count})")
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Struct, frozen=True):
     """A server's first message: the nonce of both sides, and what to make the keys with."""
 
     nonce: str

@@ -4,14 +4,13 @@ It collects our own dial's result and the peer's candidate-used or candidate-err
 a verdict once both are known.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from jetcli.protocol.model import Candidate, CandidateError, CandidateUsed
 from jetcli.protocol.nomination import nominate
 
 
-@dataclass(frozen=True, slots=True)
-class Nominee:
+class Nominee(Struct, frozen=True):
     """The candidate that won; `owned` when it is ours, so that the peer connected to it."""
 
     candidate: Candidate

@@ -7,8 +7,9 @@ The machines know no time; how long a peer may take is judged by who holds the s
 
 import hmac
 from collections.abc import Collection, Generator
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 VERSION = 5
 NO_AUTHENTICATION = 0x00
@@ -36,22 +37,19 @@ class Reply(IntEnum):
     ADDRESS_TYPE_NOT_SUPPORTED = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """These bytes go to the other side now."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Established:
+class Established(Struct, frozen=True):
     """The handshake succeeded: from here on the connection is the bytestream `dst_addr`."""
 
     dst_addr: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """The handshake failed for `reason`; the connection is to be closed."""
 
     reason: str

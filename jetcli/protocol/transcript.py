@@ -8,16 +8,17 @@ This module only encodes; who agreed to which range is the session's business.
 
 import hashlib
 import struct
-from dataclasses import astuple, dataclass
 from typing import Self
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from jetcli.protocol.model import Content, Range
 
 _ABSENT = b"\xff\xff\xff\xff"
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(Struct, frozen=True):
     """The fields that the stream key depends on, in the order in which they are encoded.
 
     Texts are as parsed from the session-initiate, not normalised; None is an absent attribute or element. `initiator`

@@ -9,9 +9,10 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
+
+from msgspec import Struct, field
 
 from jetcli.errors import SetupError
 from jetcli.protocol.jid import parse_jid
@@ -27,8 +28,7 @@ OnExist = Literal["ask", "rename", "overwrite", "skip", "fail"]
 _SECRET = re.compile(r"pass(word|wd|phrase)?|pw|secret|token", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """An account: `jid` is bare, `server` a host and port that replace the look-up, `pin` the hash of its key."""
 
     name: str
@@ -41,8 +41,7 @@ class Account:
     password_command: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiveSettings:
+class ReceiveSettings(Struct, frozen=True):
     """Defaults of `jet receive`; None and False where the file says nothing. `max_size` counts bytes."""
 
     directory: Path | None = None
@@ -52,8 +51,7 @@ class ReceiveSettings:
     keep_partial: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkSettings:
+class NetworkSettings(Struct, frozen=True):
     """How to reach peers; None where the file says nothing. Deadlines are seconds."""
 
     path: PathPolicy | None = None
@@ -64,8 +62,7 @@ class NetworkSettings:
     idle_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """The configuration; all defaults where there is no file. `aliases` are short names of JIDs."""
 
     file: Path

@@ -13,8 +13,9 @@ import json
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from jetcli.errors import SetupError
 from jetcli.state.private import unusable
@@ -28,8 +29,7 @@ _NOTE_LIMIT = 512
 _OLD_S = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Struct, frozen=True):
     """The process that holds a lock, as it wrote itself down; `taken` differs from one holding to the next."""
 
     pid: int

@@ -6,9 +6,10 @@ still matches its record is judged by `jetcli.transfer`.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
 
 from jetcli.errors import UsageError
 from jetcli.state.store import Store, damaged
@@ -43,8 +44,7 @@ class RecordedIdentity(NamedTuple):
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class TransferRecord:
+class TransferRecord(Struct, frozen=True):
     """One transfer. `first_sid` is the sid of its first session, by which the peer knows it; `id` is ours alone.
 
     `peer` is a bare JID and `device_keys` the identity keys of its devices that the transfer belongs to, one after the
@@ -92,7 +92,7 @@ class TransferRecord:
         return self.verified if boot_id and boot_id == self.boot_id else self.synced
 
 
-_COLUMNS = tuple(field.name for field in fields(TransferRecord))
+_COLUMNS = TransferRecord.__struct_fields__
 _ALL_COLUMNS = ", ".join(_COLUMNS)
 _PLACES = ", ".join("?" * len(_COLUMNS))
 

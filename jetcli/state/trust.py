@@ -5,8 +5,9 @@ not know how keys are fetched or shown.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from jetcli.protocol.device import Trust
 from jetcli.state.store import Store, damaged
@@ -25,8 +26,7 @@ def first_trust(known: Iterable[Trust], *, own_account: bool, policy: TrustPolic
     return Trust.BLIND
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKey:
+class KnownKey(Struct, frozen=True):
     """An identity key of bare JID `jid`; `first_seen` is in wall-clock seconds."""
 
     jid: str
@@ -35,8 +35,7 @@ class KnownKey:
     first_seen: float
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """How far a key is trusted now, and whether it was seen for the first time just now (then show it).
 
     `stops` says that nothing may be sent before the user has decided: the key is unknown, others of that contact have

@@ -6,8 +6,9 @@ the envelope opened. Nothing is asked of a person, written or dialled here.
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from jetcli.errors import DeclinedError, NotResumableError, RemoteProtocolError, TrustError
 from jetcli.files.sink import check_space
@@ -24,8 +25,7 @@ ANYONE = "anyone"
 CONTACTS = "contacts"
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """An offer that may be asked about or accepted: `name` is a safe local name inside `directory`."""
 
     offer: JudgedOffer

@@ -11,8 +11,9 @@ import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from jetcli.errors import JetError, RemoteProtocolError, UnavailableError, UnsupportedError
 from jetcli.files.bundle import BundleSource, SmallSource

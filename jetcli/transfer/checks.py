@@ -6,9 +6,10 @@ A check never fails the others: what it cannot find out is its own result. Nothi
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
+
+from msgspec import Struct
 
 from jetcli.errors import AuthError, JetError, UnsupportedError
 from jetcli.protocol.model import NS_OMEMO
@@ -29,8 +30,7 @@ _CARBONS = "urn:xmpp:carbons:2"
 _PUBLISH_OPTIONS = "http://jabber.org/protocol/pubsub#publish-options"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """A line of `jet doctor`; `repair` is what to do about a level other than "ok", `exit_code` what it stands for."""
 
     name: str

@@ -5,9 +5,10 @@ plaintext, times are seconds.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from jetcli.errors import JetError
 from jetcli.protocol.device import Trust
@@ -18,24 +19,21 @@ Direction = Literal["send", "receive"]
 Verification = Literal["chunks", "tag", "tag+checksum", "chunks+checksum"]
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(Struct, frozen=True):
     """The account is online as `jid` (full)."""
 
     jid: str
     server: str
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(Struct, frozen=True):
     """A named wait has begun ("connecting", "waiting for juliet to accept"); shown when it lasts over a second."""
 
     text: str
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PeerFound:
+class PeerFound(Struct, frozen=True):
     """The device of the peer that the transfer will use, and how far its keys are trusted."""
 
     jid: str
@@ -45,8 +43,7 @@ class PeerFound:
     resumable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NewDevice:
+class NewDevice(Struct, frozen=True):
     """A key was met for the first time, and `trusted` (BTBV) or not; `fingerprint` as OMEMO clients print it."""
 
     jid: str
@@ -55,8 +52,7 @@ class NewDevice:
     trusted: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(Struct, frozen=True):
     """A file was offered, by us (`direction` send) or to us."""
 
     id: str
@@ -68,16 +64,14 @@ class Offered:
     resumable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """The offer was accepted, by the peer or by us."""
 
     id: str
     direction: Direction
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(Struct, frozen=True):
     """The offer was declined; `by` is "me", "peer" or "policy"."""
 
     id: str
@@ -86,8 +80,7 @@ class Declined:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PathChosen:
+class PathChosen(Struct, frozen=True):
     """The bytes of transfer `id` travel this way."""
 
     id: str
@@ -96,8 +89,7 @@ class PathChosen:
     relay: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """`bytes` of `size` have been sent, or received and verified as far as the cipher allows."""
 
     id: str
@@ -107,8 +99,7 @@ class Progress:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FileDone:
+class FileDone(Struct, frozen=True):
     """One file is complete: published at `path` (receive), or confirmed by the receiver (send)."""
 
     id: str
@@ -121,8 +112,7 @@ class FileDone:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FileFailed:
+class FileFailed(Struct, frozen=True):
     """One file failed; a receiver that stays up goes on. `part` is what was kept, if anything."""
 
     id: str | None
@@ -132,8 +122,7 @@ class FileFailed:
     resumable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(Struct, frozen=True):
     """Something the user should know that stops nothing."""
 
     message: str
@@ -141,16 +130,14 @@ class Warned:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(Struct, frozen=True):
     """A decision worth a line under `-v`: a candidate skipped, a fall-back, a replaced ratchet session."""
 
     text: str
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """A transfer broke and goes on by itself: the `attempt`-th try begins in `retry_in` seconds.
 
     `cause` is why it broke; a receiver waits for the sender to come back. Without `retry_in` somebody else is waited
@@ -186,8 +173,7 @@ Event = (
 Listener = Callable[[Event], None]
 
 
-@dataclass(frozen=True, slots=True)
-class OfferSeen:
+class OfferSeen(Struct, frozen=True):
     """What a person is asked about: who offers what, and where it would go. `name` is already a safe local name.
 
     `files` is how many the sender's command has; the answer is for all of them. `bundle` is how many of them come in
@@ -209,8 +195,7 @@ class OfferSeen:
     asks_on_exist: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
+class Consent(Struct, frozen=True):
     """The answer to an offer. `name` renames the file; `always` takes all that contact offers in this run.
 
     `on_exist` is what becomes of a file that is there already, where that was asked.

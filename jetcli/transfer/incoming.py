@@ -9,9 +9,10 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError
 from jetcli.files.sink import Output, Sink
@@ -41,8 +42,7 @@ ALIVE_S = 15.0
 NOTE_SIZE = 8 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """An active session: the content of its session-initiate, and whether the sender wants proof of what we hold."""
 
     offer: Content
@@ -53,8 +53,7 @@ class Begun:
 Begin = Callable[[], Awaitable[Begun]]
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """What is to come: `name` is the local one, `size` the whole file's, None where only the final chunk tells.
 
     More than `most` bytes are declined. `repeatable` says that the sender can begin in the middle, which it cannot of a
@@ -66,7 +65,7 @@ class Expected:
     size: int | None
     date: str | None
     cipher: Cipher
-    secret: TransportSecret = field(repr=False)
+    secret: TransportSecret
     checksum: bool = False
     keep_partial: bool = False
     continued: bool = False

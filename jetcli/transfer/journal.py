@@ -4,8 +4,9 @@ import functools
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from jetcli.files import boot
 from jetcli.files.source import Source, SourceIdentity
@@ -15,8 +16,7 @@ from jetcli.state.transfers import RecordedIdentity, TransferRecord, Transfers, 
 from jetcli.transfer.events import Direction
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(Struct, frozen=True):
     """The record of one transfer. `id` is the short name that the user sees."""
 
     transfers: Transfers
@@ -103,7 +103,7 @@ class Journal:
         self.transfers.finish(self.id, state, time.time())
 
 
-class Unrecorded(Journal):
+class Unrecorded(Journal, frozen=True):
     """The journal of what comes or goes through a pipe, of which there is nothing to continue."""
 
     def synced(self, verified: int, synced: int) -> None:

@@ -7,8 +7,9 @@ import asyncio
 import mimetypes
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from jetcli.errors import RemoteProtocolError, TrustError
 from jetcli.protocol.device import Device, Trust

@@ -1,15 +1,15 @@
 """What a command was asked to do, as values that the command line fills in."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct, field
 
 PathPolicy = Literal["auto", "direct", "relay", "ibb"]
 OnExist = Literal["ask", "rename", "overwrite", "skip", "fail"]
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(Struct, frozen=True):
     """How to reach peers. `loopback` lets 127.0.0.0/8 and ::1 be offered and dialled (tests and `jet try`).
 
     `listen` and `advertise` are for a port that is forwarded by hand: bind that port, and tell peers HOST:PORT.
@@ -28,8 +28,7 @@ class Network:
     rate: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SendOptions:
+class SendOptions(Struct, frozen=True):
     """Options of `jet send`. `name` renames a single file on the wire; `wait_s` waits for a peer that is offline.
 
     `size` is what the user says of standard input; `no_spool` forbids to store it first for who wants a size.
@@ -43,8 +42,7 @@ class SendOptions:
     no_spool: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiveOptions:
+class ReceiveOptions(Struct, frozen=True):
     """Options of `jet receive`.
 
     `output` names one file and is the only way to take an unsafe or hidden name; `senders` are bare JIDs, "contacts"
@@ -69,8 +67,7 @@ class ReceiveOptions:
     idle_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Placing:
+class Placing(Struct, frozen=True):
     """Where a resumed file goes, in place of what its record says.
 
     `adopt` takes whatever regular file is in the place of the part, as after a copy to another disk.

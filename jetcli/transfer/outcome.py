@@ -4,7 +4,8 @@ The two directions are kept side by side because they must agree: what one jet s
 """
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from jetcli.errors import (
     DeclinedError,
@@ -44,8 +45,7 @@ _JINGLE_CONDITIONS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """A stream that did not reach its end, or that did not come about.
 
     `kept` says that it can be continued, `transient` that this is worth trying without asking anyone, and `moved`

@@ -7,7 +7,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from jetcli.errors import DeclinedError, InterruptedTransferError, JetError, LocalFileError, NotResumableError
 from jetcli.files.source import Origin, Source
@@ -33,8 +34,7 @@ from jetcli.xmpp.phases import phase_over
 _DRAIN_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """An active session: the content of its session-initiate, its secret, and the range that was agreed on.
 
     `prove` says that the receiver was asked to prove what it holds before the range.
@@ -42,13 +42,12 @@ class Begun:
 
     negotiation: Negotiation
     offer: Content
-    secret: TransportSecret = field(repr=False)
+    secret: TransportSecret
     agreed: Range = field(default_factory=Range)
     prove: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Outbound:
+class Outbound(Struct, frozen=True):
     """What goes out, under which cipher; with `checksum` a digest of the whole file is announced afterwards.
 
     `written_back` is how many bytes the receiver's client sends against the stream, and `continued` says that it holds

@@ -1,7 +1,9 @@
 """The other side: which of a contact's devices can take part in a transfer, and why the others cannot."""
 
 import asyncio
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jetcli import __version__
 from jetcli.errors import JetError, NotResumableError, UnavailableError, UnsupportedError, UsageError
@@ -25,8 +27,7 @@ PROPOSAL_S = 10.0
 VERSION_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """One resource of the other side; `jid` is full.
 
     `proposal` is the id of the session that it has agreed to already, None where it was not asked (XEP-0353). `others`
@@ -47,8 +48,7 @@ class Peer:
         return self.abilities.receives, self.abilities.chunked
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceRow:
+class DeviceRow(Struct, frozen=True):
     """A line of `jet caps`: what one resource of a contact can do; `why_not` is empty where a send would work.
 
     `client` is its name and version, `note` what matters about it, `features` what it advertises (XEP-0030).

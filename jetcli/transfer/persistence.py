@@ -4,7 +4,8 @@ Which side tries and how is handed in; here is only when, and when no more.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from jetcli.errors import InterruptedTransferError, JetError
 from jetcli.transfer.outcome import Broken, Outcome

@@ -6,8 +6,10 @@ What becomes of one admitted offer is in `jetcli.transfer.reception`, whether on
 
 import asyncio
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from jetcli.errors import DeclinedError, JetError, UnavailableError
 from jetcli.protocol.bundle import MAX_MEMBERS

@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from jetcli.errors import DeclinedError, JetError, RemoteProtocolError
 from jetcli.files.sink import Sink, check_space
@@ -28,8 +29,7 @@ from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 _SHA256 = re.compile(r"(?:sha-?256:)?([0-9a-fA-F]{64})")
 
 
-@dataclass(frozen=True, slots=True)
-class _Promised:
+class _Promised(Struct, frozen=True):
     """A request that was accepted: the session, the file as the peer describes it, and the devices asked."""
 
     negotiation: Negotiation

@@ -7,9 +7,11 @@ that asked can ask for the rest.
 import asyncio
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jetcli.errors import DeclinedError, JetError
 from jetcli.files.digest import prefix_sha256
@@ -31,8 +33,7 @@ from jetcli.transfer.ways import accepted_transport
 from jetcli.xmpp.negotiation import Negotiation
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(Struct, frozen=True):
     """A file that is given out under its name, or to who knows its digest."""
 
     path: Path

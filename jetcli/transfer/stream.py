@@ -10,8 +10,9 @@ end when None). Progress is told as a position in the file.
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from jetcli.errors import IntegrityError, InterruptedTransferError, LocalFileError
 from jetcli.protocol.cipher import CHUNK, ChunkedOpener, ChunkedSealer, PlainOpener, PlainSealer, stream_key
@@ -49,16 +50,14 @@ class FileSink(Protocol):
         """Write all of `data` at the current position."""
 
 
-@dataclass(frozen=True, slots=True)
-class SentStream:
+class SentStream(Struct, frozen=True):
     """How many plaintext bytes a stream carried, and their SHA-256 if it was asked for."""
 
     length: int
     sha256: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedStream:
+class ReceivedStream(Struct, frozen=True):
     """How many verified plaintext bytes a stream carried, and digests if they were asked for.
 
     `wire_sha256` is over ciphertext and tag, which is what Conversations announces; only the plain cipher has one.

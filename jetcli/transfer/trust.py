@@ -6,9 +6,10 @@ that `jet trust` answers at once.
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from jetcli.protocol.device import Trust
 from jetcli.state.locks import account_lock
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from jetcli.transfer.account import Online
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRow:
+class KeyRow(Struct, frozen=True):
     """An identity key of bare JID `jid`; `device_id` is None where its device is not known.
 
     `first_seen` is in wall-clock seconds, None for one that was never met.

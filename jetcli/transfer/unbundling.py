@@ -10,8 +10,9 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError
 from jetcli.files.bundle import SmallFiles
@@ -46,8 +47,7 @@ from jetcli.xmpp.negotiation import Negotiation
 _GROUP = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """How the member at `place` (from 1) ended: saved at `path`, or not for `error`.
 
     With neither it was here before.
@@ -60,8 +60,7 @@ class Ended:
     error: JetError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What holds for the members: the user's options and consent, and the places of those that are here already."""
 
     options: ReceiveOptions

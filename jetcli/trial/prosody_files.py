@@ -8,8 +8,9 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 #: What Prosody itself uses by default.
 ITERATIONS = 10_000
@@ -25,8 +26,7 @@ _BETWEEN_SERVERS = ("dialback", "s2s", "s2s_auth_certs", "s2s_bidi")
 Lua = str | int | float | bool | Path | Mapping[str | bool, "Lua"] | tuple["Lua", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(Struct, frozen=True):
     """The loopback ports of one server; `server` is for other servers, None where it talks to none."""
 
     client: int
@@ -39,8 +39,7 @@ class Ports:
         return {self.client, self.direct_tls, self.proxy} | ({self.server} if self.server else set())
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """Where the files of one server lie."""
 
     directory: Path

@@ -9,8 +9,9 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from jetcli.cli.wording import rate_text, size_text
 from jetcli.errors import IntegrityError, JetError, SetupError
@@ -26,8 +27,7 @@ _PATHS = {"s5b-direct": "a direct connection", "s5b-proxy": "the server's proxy"
 Line = Callable[[str], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """All that a trial takes place on. `wire` is the directory with what passed between the two processes' `taps`."""
 
     directory: Path

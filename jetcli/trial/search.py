@@ -11,9 +11,10 @@ import mmap
 import os
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
 
 WINDOW = 24
 WINDOWS = 1000
@@ -22,8 +23,7 @@ _WORD = 8
 _ALIGNMENTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
+class Windows(Struct, frozen=True):
     """Pieces of a file, each `WINDOW` bytes; a file shorter than that has none."""
 
     pieces: tuple[bytes, ...]

@@ -10,8 +10,9 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+
+from msgspec import Struct
 
 from jetcli.protocol.bytestream import dst_addr
 from jetcli.protocol.model import Candidate, CandidateType, Socks5Transport
@@ -31,8 +32,7 @@ PROXY_S = 10.0
 _DST_ADDR = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """Which ways may be offered and dialled.
 
     `hosts` are our own addresses to listen on; `advertised` replaces them by one forwarded HOST, PORT.

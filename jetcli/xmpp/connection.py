@@ -10,13 +10,13 @@ import random
 import string
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 import aioxmpp
 import aioxmpp.carbons.xso
+from msgspec import Struct
 
 from jetcli.errors import JetError, NetworkError
 from jetcli.protocol.scram import ScramKeys
@@ -48,8 +48,7 @@ def new_resource(rng: random.Random) -> str:
     return "jet." + "".join(rng.choices(_RESOURCE, k=6))
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(Struct, frozen=True):
     """What contacts see of us: available, or `show_xa` "extended away" for a jet that only sends."""
 
     show_xa: bool = False

@@ -8,7 +8,6 @@ transfer is not known here.
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import aioxmpp
@@ -16,6 +15,7 @@ import aioxmpp.disco.xso
 import aioxmpp.roster
 import aioxmpp.version
 import aioxmpp.version.xso
+from msgspec import Struct
 
 from jetcli import __version__
 from jetcli.errors import JetError, RemoteProtocolError
@@ -32,8 +32,7 @@ _MOST_SERVICES = 32
 _MOST_CACHED = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """An online client of somebody: full JID, presence priority, and show ("xa", "away", "dnd", "chat") or None."""
 
     jid: str
@@ -41,8 +40,7 @@ class Resource:
     show: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class PeerInfo:
+class PeerInfo(Struct, frozen=True):
     """What a client says it is and can do (XEP-0030); its texts are as the peer sent them."""
 
     jid: str

@@ -8,12 +8,12 @@ session expects is ever opened. What the blocks hold, and when they are acknowle
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import aioxmpp
 import aioxmpp.errors
 from aioxmpp import xso
+from msgspec import Struct
 
 from jetcli.errors import JetError
 from jetcli.protocol.bytestream import MAX_BLOCK_SIZE, SEQ_MODULO
@@ -73,8 +73,7 @@ class Close(xso.XSO):
         self.sid = sid
 
 
-@dataclass(frozen=True, slots=True)
-class _Bytestream:
+class _Bytestream(Struct, frozen=True):
     """A bytestream that a session expects; `opened` is done when it may carry blocks."""
 
     channel: InbandChannel

@@ -9,9 +9,9 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import aioxmpp
+from msgspec import Struct, field
 
 from jetcli.errors import RemoteProtocolError
 from jetcli.protocol.effects import Limits
@@ -39,8 +39,7 @@ _REMEMBERED = 64
 OnOffer = Callable[[Negotiation], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """What holds for one session: the ways, whether in-band is one of them, where its numbering starts anew.
 
     `idle_s` is how long its bytes may stand still.

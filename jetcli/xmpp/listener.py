@@ -8,8 +8,9 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from jetcli.protocol.socks5 import ServerHandshake
 from jetcli.xmpp.channel import IDLE_S, SocketChannel
@@ -21,8 +22,7 @@ _BACKLOG = 16
 _ACCEPT_PAUSE_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class HandshakeLimits:
+class HandshakeLimits(Struct, frozen=True):
     """How long a handshake with our listener may take in all and between bytes, and how many may go on at once.
 
     `pending` is for each bytestream that is waited for.

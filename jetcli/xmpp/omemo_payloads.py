@@ -12,12 +12,12 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Self
 
 import aioxmpp
 import aioxmpp.pubsub.xso
 from aioxmpp import xso
+from msgspec import Struct
 
 from jetcli.errors import RemoteProtocolError
 from jetcli.protocol.model import IV_SIZE, NS_OMEMO, Envelope, EnvelopeKey
@@ -38,8 +38,7 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 _CURVE25519 = b"\x05"
 
 
-@dataclass(frozen=True, slots=True)
-class PublicBundle:
+class PublicBundle(Struct, frozen=True):
     """The public keys of one device: Curve25519, 32 bytes each, without the type byte.
 
     The highest bit of the 64-byte `signature` is the sign of the identity key in its Ed25519 form.

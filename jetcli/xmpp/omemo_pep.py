@@ -7,7 +7,6 @@ what arrives waits in `inbox`. Refuses to know keys and sessions; never imports 
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import aioxmpp
@@ -16,6 +15,7 @@ import aioxmpp.disco
 import aioxmpp.forms
 import aioxmpp.pubsub.xso as pubsub
 import aioxmpp.service
+from msgspec import Struct
 
 from jetcli.errors import NetworkError, RemoteProtocolError, UnavailableError, UnsupportedError
 from jetcli.protocol.model import Envelope
@@ -44,16 +44,14 @@ _PASSING = {
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """An OMEMO message: `sender` is the JID that it came from, bare where a carbon told of our own account."""
 
     sender: str
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True)
-class OwnDevices:
+class OwnDevices(Struct, frozen=True):
     """The device list of our own account has changed to `ids`."""
 
     ids: tuple[int, ...]

@@ -9,11 +9,11 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import aioxmpp
 from aioxmpp import xso
+from msgspec import Struct
 
 from jetcli.errors import JetError, NetworkError
 from jetcli.protocol.model import NS_BYTESTREAMS
@@ -116,8 +116,7 @@ async def resolve(host: str, port: int, why_not: Callable[[str, int], str | None
 # Proxies, by stanzas.
 
 
-@dataclass(frozen=True, slots=True)
-class StreamHost:
+class StreamHost(Struct, frozen=True):
     """Where a proxy serves bytestreams: its JID, and the host (a name or a literal) and port to dial."""
 
     jid: str

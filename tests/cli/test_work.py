@@ -4,10 +4,10 @@ import asyncio
 import json
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 
 from jetcli.errors import DeclinedError, InterruptedTransferError, NetworkError, TrustError
 from jetcli.protocol.device import Trust
@@ -144,8 +144,7 @@ def test_where_nobody_can_be_asked_the_allowed_are_accepted(jet_here, transfers,
     assert transfers.consents == [Consent(accept=True)]
 
 
-@dataclass
-class Row:
+class Row(Struct, frozen=True):
     jid: str
     client: str
     receives: bool

@@ -1,10 +1,11 @@
 """Offers: what jet writes, what it takes, what it refuses, and whose offer gives way."""
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
 from jetcli.protocol.model import (
@@ -166,7 +167,7 @@ def test_an_acceptance_may_leave_out_or_repeat_the_encryption(security):
         {"cipher": "urn:xmpp:ciphers:none"},
         {"cipher": None},
         {"type": "urn:xmpp:omemo:2"},
-        {"envelope": replace(ENVELOPE, iv=b"another one!")},
+        {"envelope": dataclasses.replace(ENVELOPE, iv=b"another one!")},
     ],
 )
 def test_an_acceptance_must_not_change_the_encryption(change):

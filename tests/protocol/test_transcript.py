@@ -1,8 +1,8 @@
 import json
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from jetcli.protocol.model import Content, FileDescription, Range, Security
 from jetcli.protocol.transcript import Transcript
@@ -66,7 +66,7 @@ def test_the_digest_is_that_of_the_vectors(vector):
     assert transcript.digest().hex() == vector["transcript_sha256"]
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Transcript)])
+@pytest.mark.parametrize("field", Transcript.__struct_fields__)
 def test_every_field_changes_the_digest(field):
     value = getattr(TRANSCRIPT, field)
     other = value + 1 if isinstance(value, int) else value + "x"

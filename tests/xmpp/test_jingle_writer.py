@@ -2,7 +2,6 @@
 
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import aioxmpp.xml
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
+from msgspec.structs import replace
 
 from jetcli.protocol import model
 from jetcli.protocol.policy import MAX_CANDIDATES, MAX_DESC, MAX_HASH, MAX_NAME, MAX_SID, MAX_SIZE

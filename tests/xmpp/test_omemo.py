@@ -5,6 +5,7 @@ import dataclasses
 import logging
 
 import pytest
+from msgspec.structs import replace
 from omemos import JULIET, LONG_SECRET, MALLORY, ROMEO, SECRET, quiet, transfer
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
@@ -17,8 +18,8 @@ async def test_the_receiver_gets_the_key_and_iv_and_learns_who_sealed_it(romeo, 
     envelope, devices = await romeo.seal(SECRET, JULIET)
     opened = await juliet.open(envelope, f"{ROMEO}/balcony")
     assert (opened.key_material, opened.iv) == (SECRET.key, SECRET.iv)
-    assert opened.device == dataclasses.replace(romeo.own_device, trust=Trust.BLIND)
-    assert devices == (dataclasses.replace(juliet.own_device, trust=Trust.BLIND),)
+    assert opened.device == replace(romeo.own_device, trust=Trust.BLIND)
+    assert devices == (replace(juliet.own_device, trust=Trust.BLIND),)
 
 
 async def test_a_key_of_32_bytes_arrives_whole(romeo, juliet):
@@ -123,7 +124,7 @@ async def test_a_device_that_publishes_another_key_than_before_is_not_sealed_for
 
 async def test_looking_at_devices_does_not_trust_them(romeo, juliet):
     (device,) = await romeo.devices(JULIET)
-    assert device == dataclasses.replace(juliet.own_device, trust=Trust.UNDECIDED)
+    assert device == replace(juliet.own_device, trust=Trust.UNDECIDED)
     assert romeo.book.levels == {}
     romeo.book.levels[JULIET, device.identity_key] = Trust.VERIFIED
     assert [device.trust for device in await romeo.devices(JULIET)] == [Trust.VERIFIED]

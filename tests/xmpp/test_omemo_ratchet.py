@@ -1,9 +1,9 @@
 """The ratchet: sessions that start, cross, break and skip, without any network."""
 
 import logging
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from jetcli.protocol.model import Envelope
 from jetcli.xmpp import omemo_ratchet

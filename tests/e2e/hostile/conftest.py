@@ -12,11 +12,12 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aioxmpp
 import pytest
+from msgspec.structs import replace
 
 from jetcli.cli.login import keep
 from jetcli.protocol import model

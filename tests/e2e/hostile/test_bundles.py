@@ -1,9 +1,9 @@
 """Bundles that lie: about what they hold, about themselves, and on their way."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from jetcli.protocol import model
 from jetcli.protocol.bundle import Member

@@ -1,10 +1,10 @@
 """Peers that a sender must not send to, or must not believe."""
 
 import asyncio
-from dataclasses import replace
 
 import aioxmpp
 import pytest
+from msgspec.structs import replace
 
 from jetcli.protocol import model
 from jetcli.protocol.quirks import RECEIVING, SENDING

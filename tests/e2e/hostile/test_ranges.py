@@ -1,9 +1,9 @@
 """Ranges of a shared file under the standard ciphers, as XEP-0391 section 4.3 has them: these bytes and no others."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from jetcli.protocol import model
 from jetcli.protocol.cipher import PlainOpener
