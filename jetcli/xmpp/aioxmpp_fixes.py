@@ -18,6 +18,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 import aioopenssl
@@ -207,6 +208,8 @@ def _servers_are_found_by_our_finder() -> None:
         return await _finder.get()(domain)
 
     aioxmpp.node.discover_connectors = discover
+    # What its own look-up would raise is named whenever a client ends; only to name it would load the resolver (60 ms).
+    aioxmpp.node.dns = SimpleNamespace(resolver=SimpleNamespace(NoNameservers=ConnectionError))
     aioxmpp.stream.StanzaStream.sm_location = property(lambda _: None)
 
 
