@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from neighbours import Missing, Way, neighbours
+from neighbours import CROC_NOTE, Missing, Way, neighbours
 from report import Table, spread
 from world import Sample, World, make_file, world
 
@@ -50,6 +50,8 @@ def _compare(place: Path, name: str, size: int, rounds: int, title: str, *, only
         "(*) scp finds its server running, so it is compared with a waiting receiver; the others start both sides, so"
         " they are compared with both jets starting. Above 1: jet is faster. Ratios are made within a round."
     )
+    if "croc" in samples:
+        table.notes += ["", CROC_NOTE]
     return table
 
 

@@ -11,10 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from world import Sample, Usage, demand_same, usage_of
 
@@ -25,7 +26,17 @@ _READY_S = 30.0
 
 TOOLS = Path(__file__).parents[2] / ".bench"
 WORMHOLE = ("magic-wormhole", "magic-wormhole-mailbox-server", "magic-wormhole-transit-relay")
-CROC = "github.com/schollz/croc/v10@latest"
+# This version: the names of its variables and the words of its log are read below.
+CROC = "github.com/schollz/croc/v10@v10.7.0"
+CROC_NOTE = (
+    "croc 10.7.0 sends through a relay of its own on loopback, whose CPU is not counted. To keep all on loopback, its"
+    " search of the local network is switched off (`--no-local`, `--ip`), on which its receiver spends 0.2 s more, and"
+    " it is built without its public relay, whose address it otherwise looks up at every start. Its receiver is started"
+    " as soon as the relay knows the sender: one that comes first fails now and then. It compresses by default, which"
+    " costs time with random bytes, as these files are; so it runs both ways."
+)
+#: A croc relay that shall listen on 127.0.0.1 listens on all interfaces; every other address it takes as it is.
+_CROC_HOST = "127.0.0.2"
 _QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
 
 #: Moves a file to a place that does not exist yet.
@@ -47,42 +58,45 @@ def neighbours(place: Path) -> Iterator[dict[str, Way | Missing]]:
         ways |= _scp(place, running)
         ways["magic-wormhole"] = _wormhole(place, running)
         ways["age, socat, age"] = _age(place)
-        ways["croc"] = _croc()
+        ways |= _croc(place, running)
         yield ways
 
 
-def _spawn(*command: str | Path, cwd: Path | None = None) -> subprocess.Popen:
-    return subprocess.Popen([str(word) for word in command], cwd=cwd, **_QUIET)
+def _spawn(*command: str | Path, cwd: Path | None = None, **how: Any) -> subprocess.Popen:
+    return subprocess.Popen([str(word) for word in command], cwd=cwd, **_QUIET | how)
 
 
-def _serve(running: ExitStack, port: int, *command: str | Path, cwd: Path) -> subprocess.Popen:
-    """Start a server and wait until its port is open; it ends with the run."""
-    server = _spawn(*command, cwd=cwd)
-
-    def end() -> None:
-        server.terminate()
-        server.wait()
-
-    running.callback(end)
-    _until(lambda: _is_open(port), f"{command[0]} does not open its port")
+def _serve(
+    running: ExitStack, ports: Sequence[int], *command: str | Path, cwd: Path, host: str = HOST, **how: Any
+) -> subprocess.Popen:
+    """Start a server and wait until its ports are open; it ends with the run."""
+    server = _spawn(*command, cwd=cwd, **how)
+    running.callback(_end, server)
+    _until(lambda: all(_is_open(host, port) for port in ports), f"{command[0]} does not open its port")
     return server
 
 
-def _is_open(port: int) -> bool:
+def _end(process: subprocess.Popen) -> None:
+    """End a process where it still runs."""
+    process.terminate()
+    process.wait()
+
+
+def _is_open(host: str, port: int) -> bool:
     try:
-        socket.create_connection((HOST, port)).close()
+        socket.create_connection((host, port)).close()
     except OSError:
         return False
     return True
 
 
-def _until(condition: Callable[[], bool], otherwise: str) -> None:
+def _until(condition: Callable[[], bool], otherwise: str, *, every_s: float = 0.01) -> None:
     """Wait for what only another program knows; raise RuntimeError where it does not come."""
     ends = time.monotonic() + _READY_S
     while not condition():
         if time.monotonic() > ends:
             raise RuntimeError(otherwise)
-        time.sleep(0.01)  # nothing here could wake us
+        time.sleep(every_s)  # nothing here could wake us
 
 
 def _sample(began: float, *used: Usage) -> Sample:
@@ -110,7 +124,7 @@ def _scp(place: Path, running: ExitStack) -> dict[str, Way | Missing]:
         "Subsystem sftp internal-sftp",
     )  # fmt: skip
     (place / "sshd").write_text("\n".join([*lines, ""]))
-    server = _serve(running, port, sshd, "-D", "-f", place / "sshd", cwd=place)
+    server = _serve(running, [port], sshd, "-D", "-f", place / "sshd", cwd=place)
     return {name: _scp_way(place, port, server.pid, options) for name, options in names.items()}
 
 
@@ -150,8 +164,8 @@ def _wormhole(place: Path, running: ExitStack) -> Way | Missing:
     work.mkdir()
     mailbox, relay = free_ports(2)
     twist = home / "bin" / "twist"
-    _serve(running, mailbox, twist, "wormhole-mailbox", f"--port=tcp:{mailbox}:interface={HOST}", cwd=work)
-    _serve(running, relay, twist, "transitrelay", f"--port=tcp:{relay}:interface={HOST}", cwd=work)
+    _serve(running, [mailbox], twist, "wormhole-mailbox", f"--port=tcp:{mailbox}:interface={HOST}", cwd=work)
+    _serve(running, [relay], twist, "transitrelay", f"--port=tcp:{relay}:interface={HOST}", cwd=work)
     servers = ("--relay-url", f"ws://{HOST}:{mailbox}/v1", "--transit-helper", f"tcp:{HOST}:{relay}")
     wormhole = (home / "bin" / "wormhole", *servers)
     serial = iter(range(1, 10**6))
@@ -198,14 +212,67 @@ def _bash(line: str) -> subprocess.Popen:
 # croc
 
 
-def _croc() -> Way | Missing:
-    program = TOOLS / "bin" / "croc"
+def _croc(place: Path, running: ExitStack) -> dict[str, Way | Missing]:
+    program = TOOLS / "croc" / "croc"
     if not program.exists():
         if shutil.which("go") is None:
-            return Missing("no Go toolchain here")
-        program.parent.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {"GOBIN": str(program.parent), "GOFLAGS": "-mod=mod"}
-        done = subprocess.run(["go", "install", CROC], env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return Missing(f"`go install {CROC}` failed: the module proxy here does not serve it")
-    return Missing("installed, but this bench has never been run with it")
+            return {"croc": Missing("no Go toolchain here")}
+        if not _install_croc(program):
+            return {"croc": Missing(f"`go install {CROC}` failed: the module proxy here does not serve it")}
+    work, log = place / "croc", place / "croc" / "log"
+    (work / "in").mkdir(parents=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CROC_")}
+    environment = kept | {"CROC_CONFIG_DIR": str(work)}
+    ports = free_ports(5)  # as many as a relay opens by default: one to meet, the others for the data
+    relay = (program, "--debug", "relay", "--host", _CROC_HOST, "--ports", ",".join(map(str, ports)))
+    with log.open("wb") as written:
+        _serve(running, ports, *relay, cwd=work, host=_CROC_HOST, env=environment, stderr=written)
+    codes = (f"{number:04}-bench-code" for number in range(1, 10**4))
+    return {
+        name: _croc_way((program, "--quiet", *options), f"{_CROC_HOST}:{ports[0]}", log, environment, codes)
+        for name, options in {"croc": (), "croc, --no-compress": ("--no-compress",)}.items()
+    }
+
+
+def _install_croc(program: Path) -> bool:
+    """Build croc; what it looks up at every start, before it reads its options, becomes an address."""
+    program.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"GOBIN": str(program.parent), "GOFLAGS": "-mod=mod"}
+    models = f"{CROC.partition('@')[0]}/src/models"
+    flags = f"-X {models}.DEFAULT_RELAY={HOST} -X {models}.DEFAULT_RELAY6=::1"
+    command = ["go", "install", "-ldflags", flags, CROC]
+    return not subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+
+
+def _croc_way(
+    croc: tuple[str | Path, ...], relay: str, log: Path, environment: dict[str, str], codes: Iterator[str]
+) -> Way:
+    """Give the way through a relay that writes to `log` who comes; `environment` is that of both sides."""
+    inbox = log.parent / "in"
+    send = (*croc, "--disable-clipboard", "--relay", relay, "send", "--no-local")
+    receive = (*croc, "--yes", "--ip", relay, "--out", inbox)
+
+    def way(source: Path, target: Path) -> Sample:
+        # The first four characters of a code are what the relay knows of it.
+        how = {"cwd": log.parent, "env": environment | {"CROC_SECRET": next(codes)}}
+        known, began = log.stat().st_size, time.monotonic()
+        with ExitStack() as started:
+            sender = _spawn(*send, source, **how)
+            started.callback(_end, sender)
+            _until(lambda: _says(log, known, b" has 1\n"), "croc does not reach its relay", every_s=0.001)
+            receiver = _spawn(*receive, **how)
+            started.callback(_end, receiver)
+            received = usage_of(receiver)  # first: where the receiver fails, the sender goes on waiting for one
+            sample = _sample(began, usage_of(sender), received)
+        (inbox / source.name).rename(target)
+        demand_same(source, target)
+        return sample
+
+    return way
+
+
+def _says(log: Path, known: int, words: bytes) -> bool:
+    """Tell whether words stand in a log behind what was known of it."""
+    with log.open("rb") as file:
+        file.seek(known)
+        return words in file.read()
