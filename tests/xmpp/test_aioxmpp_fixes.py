@@ -3,6 +3,7 @@ import socket
 
 import aioopenssl
 import aioxmpp.errors
+import aioxmpp.structs
 import aioxmpp.xml
 import lxml.etree
 import pytest
@@ -98,3 +99,14 @@ def test_being_quiet_twice_hides_no_handler(heard):
     handler = loop.get_exception_handler()
     quiet(loop)
     assert loop.get_exception_handler() is handler
+
+
+def test_an_address_is_prepared_as_ever_but_only_once():
+    text = "Romeo@MONTAGUE.example/Orchard"
+    first = aioxmpp.structs.JID.fromstr(text)
+    known = aioxmpp.structs.nodeprep.cache_info().hits
+    assert aioxmpp.structs.JID.fromstr(text) == first == aioxmpp.structs.JID("romeo", "montague.example", "Orchard")
+    assert aioxmpp.structs.nodeprep.cache_info().hits > known
+    for _ in range(2):
+        with pytest.raises(ValueError, match="invalid"):
+            aioxmpp.structs.JID.fromstr("ro meo@montague.example")
