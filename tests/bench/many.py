@@ -1,15 +1,16 @@
 """Many transfers: in one command, at once, one after the other in one process; and the event loop meanwhile."""
 
 import json
-import statistics
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from report import Table, spread
-from world import LATE_JET, Jet, Usage, World, demand_same, make_file, world
+from world import LATE_JET, Jet, SpareMemory, Usage, World, demand_same, make_file, world
 
 KIB, MIB = 1 << 10, 1 << 20
+#: Of one account, a receiver takes twenty offers at once.
+_PEOPLE = ("romeo", "tybalt", "mercutio", "benvolio")
 
 
 def _receive(here: World, count: int, program: tuple[str, ...] | None = None) -> Jet:
@@ -56,41 +57,49 @@ def at_once(place: Path, rounds: int) -> Table:
     each = 16 * MIB
     header = ("senders at once", "total, MB/s", "of one", "receiver's peak RSS, MiB", "receiver's CPU s/GB")
     table = Table("at_once", "Transfers at once into one receiver, 16 MiB each", header)
-    rates: dict[int, float] = {}
-    # Of one account, a receiver takes twenty offers at once.
-    people = ("romeo", "tybalt", "mercutio", "benvolio")
-    with world(place, senders=people) as here:
+    taken: dict[int, list[float]] = {count: [] for count in (1, 4, 16, 64)}
+    used: dict[int, list[Usage]] = {count: [] for count in taken}
+    with world(place, senders=_PEOPLE) as here:
         sources = [make_file(place / f"source{number:02}", each) for number in range(64)]
-        for count in (1, 4, 16, 64):
-            taken: list[float] = []
-            used: list[Usage] = []
-            for _ in range(1 if count > 16 else (rounds + 1) // 2):
-                senders = [
-                    here.sender(str(source), "--wait", "10m", name=people[number % len(people)])
-                    for number, source in enumerate(sources[:count])
-                ]
-                for sender in senders:
-                    sender.wait_for("connected")
-                receiver = _receive(here, count)
-                for sender in senders:
-                    sender.end()
-                used.append(receiver.end())
-                first = min(event["at"] for event in receiver.all("path"))
-                taken.append(max(event["at"] for event in receiver.all("file")) - first)
-                _emptied(here, sources[:count])
-            rates[count] = statistics.median(count * each / 1e6 / data_s for data_s in taken)
-            table.rows.append((
-                str(count),
-                spread((count * each / 1e6 / data_s for data_s in taken), 0),
-                f"{rates[count] / rates[1]:.2f}",
-                spread((one.rss_mib for one in used), 0),
-                spread(one.cpu_s / (count * each / 1e9) for one in used),
-            ))  # fmt: skip
+        for _ in range(rounds):
+            for count, times in taken.items():
+                data_s, usage = _all_at_once(here, sources[:count], each)
+                times.append(data_s)
+                used[count].append(usage)
+    for count, times in taken.items():
+        pairs = zip(taken[1], times, strict=True)
+        table.rows.append((
+            str(count),
+            spread((count * each / 1e6 / data_s for data_s in times), 0),
+            spread(count * alone / data_s for alone, data_s in pairs),
+            spread((one.rss_mib for one in used[count]), 0),
+            spread(one.cpu_s / (count * each / 1e9) for one in used[count]),
+        ))  # fmt: skip
     table.notes.append(
         "From the first connected bytestream to the last published file. Each sender is a process of its own, online"
         " and waiting before the receiver comes: all offer at once. The receiver writes four files at a time."
     )
     return table
+
+
+def _all_at_once(here: World, sources: list[Path], each: int) -> tuple[float, Usage]:
+    """Send every file by a process of its own; return the seconds of all data, and what the receiver took."""
+    with SpareMemory(len(sources) * each) as spare:
+        senders = [
+            here.sender(str(source), "--wait", "10m", name=_PEOPLE[number % len(_PEOPLE)])
+            for number, source in enumerate(sources)
+        ]
+        for sender in senders:
+            sender.wait_for("connected")
+        spare.free()
+        receiver = _receive(here, len(sources))
+        for sender in senders:
+            sender.end()
+    usage = receiver.end()
+    first = min(event["at"] for event in receiver.all("path"))
+    data_s = max(event["at"] for event in receiver.all("file")) - first
+    _emptied(here, sources)
+    return data_s, usage
 
 
 def late(place: Path, rounds: int) -> Table:
