@@ -7,7 +7,7 @@ from pathlib import Path
 
 from neighbours import CROC_NOTE, Missing, Way, neighbours
 from report import Table, spread
-from world import Sample, World, make_file, world
+from world import Sample, SpareMemory, World, make_file, world
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 JET = "jet send, the receiver is waiting"
@@ -23,7 +23,9 @@ def _compare(place: Path, name: str, size: int, rounds: int, title: str, *, only
         samples: dict[str, list[Sample]] = {way: [] for way in measured}
         for _ in range(rounds):
             for way, move in measured.items():
-                samples[way].append(move(source, place / "target"))
+                with SpareMemory(size) as spare:
+                    spare.free()
+                    samples[way].append(move(source, place / "target"))
                 (place / "target").unlink(missing_ok=True)
     source.unlink()
     gigabytes = size >= MIB
@@ -31,6 +33,7 @@ def _compare(place: Path, name: str, size: int, rounds: int, title: str, *, only
         "way",
         "whole command, s",
         "its time / jet's (*)",
+        "of it the data phase, s",
         "CPU s/GB, both sides" if gigabytes else "CPU s, both sides",
     )
     table = Table(name, title, (*header, "peak RSS MiB, sender / receiver"))
@@ -40,15 +43,19 @@ def _compare(place: Path, name: str, size: int, rounds: int, title: str, *, only
             way,
             spread(one.wall_s for one in taken),
             spread(one.wall_s / ours.wall_s for one, ours in zip(taken, jet, strict=True)),
+            "–" if taken[0].data_s is None else spread((one.data_s for one in taken), 3),
             spread(one.cpu_s / (size / 1e9 if gigabytes else 1) for one in taken),
             " / ".join(_peak(statistics.median(one.rss_mib[side] for one in taken)) for side in (0, 1)),
         ))  # fmt: skip
     table.rows += [
-        (way, f"not measured: {lacks.why}", "", "", "") for way, lacks in asked.items() if isinstance(lacks, Missing)
+        (way, f"not measured: {lacks.why}", "", "", "", "")
+        for way, lacks in asked.items()
+        if isinstance(lacks, Missing)
     ]
     table.notes.append(
         "(*) scp finds its server running, so it is compared with a waiting receiver; the others start both sides, so"
-        " they are compared with both jets starting. Above 1: jet is faster. Ratios are made within a round."
+        " they are compared with both jets starting. Above 1: jet is faster. Ratios are made within a round. Only"
+        " jet tells its data phase."
     )
     if "croc" in samples:
         table.notes += ["", CROC_NOTE]
@@ -73,6 +80,11 @@ def small(place: Path, rounds: int) -> Table:
     return _compare(place, "small", KIB, rounds * 2, "Whole commands, 1 KiB, warm account")
 
 
+def modest(place: Path, rounds: int) -> Table:
+    """1 MiB."""
+    return _compare(place, "modest", MIB, rounds, "Whole commands, 1 MiB, tmpfs to tmpfs")
+
+
 def medium(place: Path, rounds: int) -> Table:
     """100 MiB."""
     return _compare(place, "medium", 100 * MIB, rounds, "Whole commands, 100 MiB, tmpfs to tmpfs")
@@ -90,4 +102,10 @@ def huge(place: Path, rounds: int) -> Table:
 
 
 #: Name -> what measures it.
-ALL: dict[str, Callable[[Path, int], Table]] = {"small": small, "medium": medium, "large": large, "huge": huge}
+ALL: dict[str, Callable[[Path, int], Table]] = {
+    "small": small,
+    "modest": modest,
+    "medium": medium,
+    "large": large,
+    "huge": huge,
+}
