@@ -40,7 +40,7 @@ class _Filling(_Later):
 def import_later(*names: str) -> None:
     """Have these modules executed on their first use. One that is imported already, or is not there, stays as it is."""
     for name in names:
-        if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
+        if name in sys.modules or (spec := _found(name)) is None:
             continue
         module = importlib.util.module_from_spec(spec)
         module.__class__ = _Later
@@ -48,3 +48,10 @@ def import_later(*names: str) -> None:
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
+
+
+def _found(name: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # not even its package
+        return None
