@@ -2,9 +2,11 @@
 
 import resource
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import datapath
 from neighbours import CROC_NOTE, Missing, Way, neighbours
 from report import Table, spread
 from world import Sample, SpareMemory, World, make_file, world
@@ -12,6 +14,7 @@ from world import Sample, SpareMemory, World, make_file, world
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 JET = "jet send, the receiver is waiting"
 JET_AT_ONCE = "jet send and jet receive, started at once"
+RAW = "raw copy: read, send, recv, write"
 
 
 def _compare(place: Path, name: str, size: int, rounds: int, title: str, *, only: str = "") -> Table:
@@ -19,7 +22,9 @@ def _compare(place: Path, name: str, size: int, rounds: int, title: str, *, only
     source = make_file(place / "source", size)
     with world(place) as here, neighbours(place) as ways:
         asked = {way: move for way, move in ways.items() if way.startswith(only)}
-        measured = _ours(here) | {way: move for way, move in asked.items() if not isinstance(move, Missing)}
+        measured = (
+            _ours(here) | {RAW: _raw} | {way: move for way, move in asked.items() if not isinstance(move, Missing)}
+        )
         samples: dict[str, list[Sample]] = {way: [] for way in measured}
         for _ in range(rounds):
             for way, move in measured.items():
@@ -28,7 +33,7 @@ def _compare(place: Path, name: str, size: int, rounds: int, title: str, *, only
                     samples[way].append(move(source, place / "target"))
                 (place / "target").unlink(missing_ok=True)
     source.unlink()
-    gigabytes = size >= MIB
+    gigabytes = size > MIB
     header = (
         "way",
         "whole command, s",
@@ -55,7 +60,7 @@ def _compare(place: Path, name: str, size: int, rounds: int, title: str, *, only
     table.notes.append(
         "(*) scp finds its server running, so it is compared with a waiting receiver; the others start both sides, so"
         " they are compared with both jets starting. Above 1: jet is faster. Ratios are made within a round. Only"
-        " jet tells its data phase."
+        " jet and the raw copy tell their data phase."
     )
     if "croc" in samples:
         table.notes += ["", CROC_NOTE]
@@ -73,6 +78,13 @@ def _ours(here: World) -> dict[str, Way]:
         JET: lambda source, _target: here.transfer(source),
         JET_AT_ONCE: lambda source, _target: here.transfer(source, waiting=False),
     }
+
+
+def _raw(source: Path, target: Path) -> Sample:
+    began = time.monotonic()
+    copied = datapath.run("raw", str(source), str(target), source.stat().st_size)
+    wall_s, cpu_s = time.monotonic() - began, copied["tx_cpu_s"] + copied["rx_cpu_s"]
+    return Sample(wall_s, cpu_s, (copied["rss_mib"], copied["rss_mib"]), data_s=copied["wall_s"])
 
 
 def small(place: Path, rounds: int) -> Table:
