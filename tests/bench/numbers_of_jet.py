@@ -15,7 +15,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 #: How long `jet send` takes to the first byte, about: the raw copy begins as long after memory was let go.
-_START_S = 0.9
+_START_S = 0.7
 
 
 def data(memory: Path, rounds: int) -> Table:
