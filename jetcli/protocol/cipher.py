@@ -53,7 +53,8 @@ class PlainSealer:
     def seal_into(self, data: Buffer, out: memoryview, *, final: bool) -> int:
         """Encrypt the next bytes into `out`, the tag behind the `final` ones; return how many bytes `out` then holds.
 
-        `out` has room for 16 bytes more than `data`. Raises ValueError where the sum of all data is not `size`.
+        `out` has room for 16 bytes more than `data`, and may begin where `data` does. Raises ValueError where the sum
+        of all data is not `size`.
         """
         self._missing -= len(data)
         if self._missing < 0 or (final and self._missing):
@@ -128,7 +129,8 @@ class ChunkedSealer:
     def seal_into(self, data: Buffer, out: memoryview, *, final: bool) -> int:
         """Seal the next chunk into `out`; return how many bytes `out` then holds, 16 more than `data`.
 
-        Raises ValueError for a chunk behind the final one, or one of a wrong length (only the final one is shorter).
+        `out` may begin where `data` does. Raises ValueError for a chunk behind the final one, or one of a wrong length
+        (only the final one is shorter).
         """
         if self._finished or len(data) > CHUNK or (len(data) < CHUNK and not final):
             raise ValueError("not a chunk of this stream")

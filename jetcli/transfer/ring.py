@@ -16,8 +16,7 @@ from typing import Self
 _HASHED_BUFFERS = 4
 #: A stream of unknown length looks one chunk ahead to know which is the last.
 _PLAIN_BUFFERS = 2
-
-
+#: Bytes of a huge page of x86-64 and most of ARM; where it is larger, the memory is an ordinary one.
 _HUGE_PAGE = 2 * 2**20
 
 

@@ -180,6 +180,16 @@ def test_chunks_open_to_what_was_sealed(length, told):
     assert open_chunks(KEY, seal_chunks(KEY, pattern(length)), told=told) == pattern(length)
 
 
+@pytest.mark.parametrize("length", [0, 1, 300, CHUNK])
+@pytest.mark.parametrize("sealer", [lambda _: ChunkedSealer(KEY), lambda length: PlainSealer(SECRET, length)])
+def test_a_piece_may_be_sealed_where_it_lies(sealer, length):
+    apart, place = (memoryview(bytearray(CHUNK + TAG_SIZE)) for _ in range(2))
+    place[:length] = pattern(length)
+    sealed = sealer(length).seal_into(place[:length], place, final=True)
+    assert sealed == sealer(length).seal_into(pattern(length), apart, final=True)
+    assert place[:sealed] == apart[:sealed]
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=100), st.data())
 def test_any_flip_cut_or_extension_of_a_chunk_is_refused(plaintext, data):
