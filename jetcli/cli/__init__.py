@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from jetcli.cli.invocation import Invocation
-from jetcli.cli.signals import Interruption, Stopped
+from jetcli.cli.signals import SIGPIPE_CODE, Interruption, Stopped
 from jetcli.errors import JetError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ def perform(arguments: list[str], interruption: Interruption) -> int:
     """Do what `arguments` say; return the exit code after everything has been told."""
     invocation = Invocation(interruption, password=os.environ.pop("JET_PASSWORD", None))
     try:
-        code = _command(arguments, invocation)
+        try:
+            code = _command(arguments, invocation)
+        finally:
+            # A signal is only noted from here on: there is nothing left that it could stop.
+            interruption.cancels(lambda: None)
     except Stopped:
         code = interruption.code or 1
     except JetError as error:
@@ -47,13 +51,14 @@ def perform(arguments: list[str], interruption: Interruption) -> int:
     except Exception as error:  # noqa: BLE001 (the edge: a bug becomes one line, and its traceback is for -vv)
         code = _failed(arguments, invocation, _bug(error))
     interruption.settled()
-    if interruption.code is not None:
-        code = interruption.code
+    stopped = interruption.code
+    code = stopped or code
     if invocation.report is not None:
-        if interruption.code is not None:
+        if stopped is not None:
             invocation.report.view.stopped()
         invocation.report.result(code)
-    return interruption.code or code
+    # What comes too late to be told changes nothing, but that nobody reads the result is known only now.
+    return SIGPIPE_CODE if interruption.code == SIGPIPE_CODE else code
 
 
 def _command(arguments: list[str], invocation: Invocation) -> int:

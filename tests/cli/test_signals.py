@@ -168,3 +168,28 @@ def test_a_signal_that_was_switched_off_stays_off(start):
         signal.signal(signal.SIGHUP, ignored)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        ("jetcli.cli.signals.Interruption.settled", 143),  # the command is over, its code not yet told
+        ("jetcli.cli.report.Report.result", 0),  # too late: the code is decided
+    ],
+)
+def test_a_signal_after_the_end_of_the_command_leaves_one_result_and_its_code(environment, account, place, code):
+    program = (
+        "import os, pkgutil, signal\n"
+        f"owner, name = pkgutil.resolve_name({place.rpartition('.')[0]!r}), {place.rpartition('.')[2]!r}\n"
+        "usual = getattr(owner, name)\n"
+        "def late(*args):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return usual(*args)\n"
+        "setattr(owner, name, late)\n"
+        "from jetcli.cli import run\n"
+        "run(['status', '--json'])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    results = [line for line in map(json.loads, ended.stdout.splitlines()) if line["type"] == "result"]
+    assert [result["exit"] for result in results] == [ended.returncode] == [code]
+    assert "Traceback" not in ended.stderr
