@@ -189,7 +189,9 @@ def test_a_signal_after_the_end_of_the_command_leaves_one_result_and_its_code(en
         "from jetcli.cli import run\n"
         "run(['status', '--json'])\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
     results = [line for line in map(json.loads, ended.stdout.splitlines()) if line["type"] == "result"]
     assert [result["exit"] for result in results] == [ended.returncode] == [code]
     assert "Traceback" not in ended.stderr
