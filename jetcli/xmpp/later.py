@@ -5,10 +5,11 @@ messages: 15 % of the CPU seconds of a start. What the libraries get is an empty
 it.
 """
 
-import importlib.util
 import sys
 import threading
-from importlib.machinery import ModuleSpec
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 _lock = threading.RLock()
@@ -37,21 +38,34 @@ class _Filling(_Later):
     """A module that is being executed; what other threads ask of it meanwhile has to wait."""
 
 
-def import_later(*names: str) -> None:
-    """Have these modules executed on their first use. One that is imported already, or is not there, stays as it is."""
-    for name in names:
-        if name in sys.modules or (spec := _found(name)) is None:
-            continue
-        module = importlib.util.module_from_spec(spec)
+class _Loader(Loader):
+    """Makes a module as another loader would, and leaves the execution for later."""
+
+    def __init__(self, usual: Loader) -> None:
+        self._usual = usual
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._usual.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self._usual
         module.__class__ = _Later
-        sys.modules[name] = module
-        parent, _, child = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], child, module)
 
 
-def _found(name: str) -> ModuleSpec | None:
-    try:
-        return importlib.util.find_spec(name)
-    except ModuleNotFoundError:  # not even its package
-        return None
+class _Finder(MetaPathFinder):
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = frozenset(names)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in self._names else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+def import_later(*names: str) -> None:
+    """Have these modules executed on their first use instead of their import. What is imported already stays so."""
+    sys.meta_path.insert(0, _Finder(names))

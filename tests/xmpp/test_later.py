@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "package" / "part.py").write_text(COUNTED + "from package import part\nitself = part\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "executed", [], raising=False)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     for name in ("single", "package", "package.part"):
         monkeypatch.delitem(sys.modules, name, raising=False)
         # whatever the test imports is forgotten afterwards
@@ -85,7 +87,14 @@ def test_one_that_is_imported_already_and_one_that_is_not_there_stay_as_they_are
 
     import_later("single", "package.nowhere", "nowhere.part")
     assert sys.modules["single"] is single
-    assert not {"package.nowhere", "nowhere.part", "nowhere"} & set(sys.modules)
+    for name in ("package.nowhere", "nowhere.part"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(name)
+
+
+def test_nothing_is_imported_because_it_may_be_needed_later(executed):
+    import_later("package.part")
+    assert not {"package", "package.part"} & set(sys.modules)
 
 
 def test_a_transfer_starts_without_executing_any_of_them():
