@@ -34,7 +34,7 @@ def data(memory: Path, rounds: int) -> Table:
             for _ in range(often):
                 with SpareMemory(size) as spare:
                     spare.free()
-                    time.sleep(_START_S)  # the wait itself is what all have in common
+                    time.sleep(_START_S)  # not for anything to happen: jet, too, writes its first byte so long after
                     raw[way].append(datapath.run("raw", str(source), str(memory / "raw"), size))
                     (memory / "raw").unlink()
                 with SpareMemory(size) as spare:

@@ -91,7 +91,7 @@ class Ejabberd:
             if time.monotonic() > ends_at or self._process.poll() is not None:
                 self.stop()
                 raise RuntimeError(f"ejabberd did not start: {self._log().read_text(errors='replace')[-2000:]}")
-            time.sleep(0.1)  # between two looks at another process
+            time.sleep(0.1)  # between two looks: nothing of ours becomes ready when another program does
         return self
 
     def __exit__(self, *_: object) -> None:

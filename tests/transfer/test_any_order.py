@@ -10,7 +10,6 @@ import random
 import shutil
 import tempfile
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -211,7 +210,6 @@ class Transferring(RuleBasedStateMachine):
         # The clock of a file system moves in steps of some milliseconds: the change has to fall into another one.
         while self.source.stat().st_ctime_ns == before.st_ctime_ns:
             os.utime(self.source, ns=(before.st_atime_ns, before.st_mtime_ns))
-            time.sleep(0)  # only yields: the condition is the clock's step
         os.utime(self.source, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     @rule(how=st.sampled_from(["power cut", "longer", "shorter"]))
