@@ -32,6 +32,8 @@ HOST = "127.0.0.1"
 TRIES = 5
 START_S = 20.0
 STOP_S = 5.0
+#: Whoever leaves by an exception, or a signal, has promised to be gone in two seconds, directory and all.
+HURRIED_STOP_S = 0.5
 #: Where systems put servers; an ordinary user's PATH often leaves the sbin directories out.
 _SERVER_PATHS = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/opt/homebrew/bin")
 
@@ -157,7 +159,7 @@ class Prosody:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.stop(STOP_S if kind is None else HURRIED_STOP_S)
 
     def start(self) -> None:
         """Start the server and return when its ports are open; raise SetupError where that cannot be."""
@@ -173,15 +175,15 @@ class Prosody:
             self.stop()
         raise SetupError(f"prosody did not start: {self._last_words()}", hint=f"{program} is the program")
 
-    def stop(self) -> None:
-        """End the server: politely, then by force with all its children. Does nothing when it is not running."""
+    def stop(self, patience_s: float = STOP_S) -> None:
+        """End the server: politely, after `patience_s` by force with all its children. Does nothing when none runs."""
         process, self._process, self._ports = self._process, None, None
         if process is None:
             return
         with process:
             process.terminate()
             try:
-                process.wait(STOP_S)
+                process.wait(patience_s)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
 

@@ -17,12 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from world import Sample, Usage, demand_same, usage_of
+from world import Sample, Usage, demand_same, until, usage_of
 
 from jetcli.trial.server import HOST, free_ports
-
-#: How long another program may take to get ready, or to end.
-_READY_S = 30.0
 
 TOOLS = Path(__file__).parents[2] / ".bench"
 WORMHOLE = ("magic-wormhole", "magic-wormhole-mailbox-server", "magic-wormhole-transit-relay")
@@ -72,7 +69,7 @@ def _serve(
     """Start a server and wait until its ports are open; it ends with the run."""
     server = _spawn(*command, cwd=cwd, **how)
     running.callback(_end, server)
-    _until(lambda: all(_is_open(host, port) for port in ports), f"{command[0]} does not open its port")
+    until(lambda: all(_is_open(host, port) for port in ports), f"{command[0]} does not open its port")
     return server
 
 
@@ -88,15 +85,6 @@ def _is_open(host: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _until(condition: Callable[[], bool], otherwise: str, *, every_s: float = 0.01) -> None:
-    """Wait for what only another program knows; raise RuntimeError where it does not come."""
-    ends = time.monotonic() + _READY_S
-    while not condition():
-        if time.monotonic() > ends:
-            raise RuntimeError(otherwise)
-        time.sleep(every_s)  # nothing here could wake us
 
 
 def _sample(began: float, *used: Usage) -> Sample:
@@ -138,7 +126,7 @@ def _scp_way(place: Path, port: int, server: int, options: tuple[str, ...]) -> W
         )
         wall_s = time.monotonic() - began
         children = Path(f"/proc/{server}/task/{server}/children")
-        _until(lambda: not children.read_text().strip(), "sshd does not end its session")
+        until(lambda: not children.read_text().strip(), "sshd does not end its session")
         demand_same(source, target)
         return Sample(wall_s, client.cpu_s + _children_s(server) - before, (client.rss_mib, client.rss_mib))
 
@@ -259,7 +247,7 @@ def _croc_way(
         with ExitStack() as started:
             sender = _spawn(*send, source, **how)
             started.callback(_end, sender)
-            _until(lambda: _says(log, known, b" has 1\n"), "croc does not reach its relay", every_s=0.001)
+            until(lambda: _says(log, known, b" has 1\n"), "croc does not reach its relay", every_s=0.001)
             receiver = _spawn(*receive, **how)
             started.callback(_end, receiver)
             received = usage_of(receiver)  # first: where the receiver fails, the sender goes on waiting for one

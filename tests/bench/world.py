@@ -22,6 +22,7 @@ from jetcli.trial.server import Prosody, throwaway_directory
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 from ejabberd import Ejabberd, missing
+from waiting import until  # noqa: F401  (for whoever imports this module: the path is known only from here on)
 
 HERE = Path(__file__).parent
 Server = Prosody | Ejabberd

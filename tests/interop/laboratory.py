@@ -12,10 +12,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from waiting import until
 
 from jetcli.cli.login import keep
 from jetcli.state.config import Account
@@ -215,16 +217,6 @@ class Peers:
 def _said(text: str) -> str:
     noise = re.compile(r"(?i)progress|^--|missing module|output_template|^$")
     return " / ".join(line for line in text.splitlines() if not noise.search(line))[-400:]
-
-
-def until(condition: Callable[[], object], otherwise: str, limit_s: float = LIMIT_S) -> object:
-    """Wait for something outside of this process; fail with `otherwise` where it does not come."""
-    ends = time.monotonic() + limit_s
-    while time.monotonic() < ends:
-        if value := condition():
-            return value
-        time.sleep(0.05)  # nothing in another program's window or log could wake us
-    raise AssertionError(otherwise)
 
 
 # jet itself.

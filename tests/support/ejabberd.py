@@ -5,11 +5,12 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Self
+
+from waiting import until
 
 from jetcli.trial.certificates import Authority
 from jetcli.trial.server import free_ports
@@ -86,12 +87,12 @@ class Ejabberd:
     def __enter__(self) -> Self:
         self._configure()
         self._spawn()
-        ends_at = time.monotonic() + START_S
-        while not self._answers():
-            if time.monotonic() > ends_at or self._process.poll() is not None:
-                self.stop()
-                raise RuntimeError(f"ejabberd did not start: {self._log().read_text(errors='replace')[-2000:]}")
-            time.sleep(0.1)  # between two looks: nothing of ours becomes ready when another program does
+        try:
+            until(self._answers, "it answers nobody", limit_s=START_S)
+        except AssertionError as error:
+            self.stop()
+            said = self._log().read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"ejabberd did not start: {error}: {said}") from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,6 +158,8 @@ class Ejabberd:
         try:
             self._do("status")
         except (urllib.error.URLError, OSError):
+            assert self._process is not None
+            assert self._process.poll() is None, "it ended"
             return False
         return True
 

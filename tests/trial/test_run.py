@@ -1,3 +1,4 @@
+import os
 import random
 import re
 import shlex
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from waiting import process_exists
 
 from jetcli.errors import IntegrityError, JetError, SetupError
 from jetcli.trial import run
@@ -90,6 +92,19 @@ def test_an_interrupted_trial_leaves_no_server_behind(shell):
     assert trial.wait(10) == 143
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+@pytest.mark.e2e
+def test_an_interrupted_trial_leaves_nothing_behind_even_where_its_server_does_not_answer(small, shell):
+    trial = shell(command("--shell", str(small)), stderr=subprocess.PIPE, text=True)
+    told = [trial.stderr.readline().strip() for _ in range(8)]
+    listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid="], stdout=subprocess.PIPE, text=True, check=True).stdout
+    (server,) = (int(pid) for ppid, pid in map(str.split, listed.splitlines()) if int(ppid) == trial.pid)
+    os.kill(server, signal.SIGSTOP)  # SIGTERM has no effect on it now
+    trial.send_signal(signal.SIGINT)
+    assert trial.wait(10) == 130
+    assert not process_exists(server)
+    assert not Path(re.search(r"JET_HOME=(\S+)/juliet", told[6])[1]).exists()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import process_exists
 
 from jetcli.errors import SetupError
 from jetcli.trial import server as module
@@ -46,14 +47,13 @@ def test_nothing_is_left_of_a_server_that_was_stopped():
     assert not directory.exists()
 
 
-def test_a_server_that_ignores_sigterm_is_killed(monkeypatch):
-    monkeypatch.setattr(module, "STOP_S", 0.1)
+def test_a_server_that_ignores_sigterm_is_killed():
     with throwaway_directory("jet-test-") as directory:
         running = Prosody(directory / "prosody")
         running.start()
         pid = running.pid
         os.kill(pid, signal.SIGSTOP)
-        running.stop()
+        running.stop(patience_s=0.1)
         assert not process_exists(pid)
 
 
@@ -98,11 +98,3 @@ def test_a_port_that_was_lost_to_another_process_is_replaced(monkeypatch):
         with Prosody(directory / "prosody") as running:
             assert running.port != lost.getsockname()[1]
         assert not offers
-
-
-def process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
