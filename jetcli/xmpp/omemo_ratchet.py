@@ -16,6 +16,9 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from jetcli.xmpp import late_schemas as _late_schemas  # noqa: F401  (before the libraries are imported)
+
+# isort: split
 import doubleratchet
 import omemo
 import x3dh
