@@ -223,8 +223,12 @@ class Faulty:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
-        listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = listener.sockets[0].getsockname()[1]
+        sock = socket.socket()
+        # As every connection that it takes: a kernel would by itself let up to 32 MB wait here, more than half a film.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131_072)
+        sock.bind(("127.0.0.1", 0))
+        listener = await asyncio.start_server(self._serve, sock=sock)
+        self.port = sock.getsockname()[1]
         self._listening.set()
         await self._closing.wait()
         listener.close()
