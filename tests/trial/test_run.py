@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -101,9 +101,13 @@ def test_an_interrupted_trial_leaves_nothing_behind_even_where_its_server_does_n
     listed = subprocess.run(["ps", "-A", "-o", "ppid=,pid="], stdout=subprocess.PIPE, text=True, check=True).stdout
     (server,) = (int(pid) for ppid, pid in map(str.split, listed.splitlines()) if int(ppid) == trial.pid)
     os.kill(server, signal.SIGSTOP)  # SIGTERM has no effect on it now
-    trial.send_signal(signal.SIGINT)
-    assert trial.wait(10) == 130
-    assert not process_exists(server)
+    try:
+        trial.send_signal(signal.SIGINT)
+        assert trial.wait(10) == 130
+        assert not process_exists(server)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(server, signal.SIGCONT)
     assert not Path(re.search(r"JET_HOME=(\S+)/juliet", told[6])[1]).exists()
 
 
