@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.signals import SIGPIPE_CODE, Interruption, Stopped
-from jetcli.errors import JetError, UsageError
+from jetcli.cli.streams import provide_standard_streams
+from jetcli.errors import JetError, LocalFileError, UsageError
 
 if TYPE_CHECKING:
     import click
@@ -28,6 +29,7 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     # The libraries make a million objects that stay: looking through them for garbage takes a tenth of the start.
     # `carry_out` switches it on again.
     gc.disable()
+    provide_standard_streams()
     interruption = Interruption()
     interruption.install()
     code = perform(list(sys.argv[1:] if arguments is None else arguments), interruption)
@@ -57,8 +59,8 @@ def perform(arguments: list[str], interruption: Interruption) -> int:
         if stopped is not None:
             invocation.report.view.stopped()
         invocation.report.result(code)
-    # What comes too late to be told changes nothing, but that nobody reads the result is known only now.
-    return SIGPIPE_CODE if interruption.code == SIGPIPE_CODE else code
+    # What comes too late to be told changes nothing, but that the result cannot be written is known only now.
+    return interruption.code if interruption.code in (SIGPIPE_CODE, LocalFileError.exit_code) else code
 
 
 def _command(arguments: list[str], invocation: Invocation) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jetcli.cli.signals import Interruption
 from jetcli.cli.streams import Colour, Messages, Output
-from jetcli.errors import JetError
+from jetcli.errors import JetError, LocalFileError
 
 if TYPE_CHECKING:
     from jetcli.cli.report import Report
@@ -85,8 +85,14 @@ class Invocation:
         output.write(text.encode())
         return 0
 
-    def closed(self) -> None:
-        """Nobody reads standard output any more: end as SIGPIPE would."""
+    def closed(self, error: OSError) -> None:
+        """End the command, since standard output takes no more: as SIGPIPE would, or with the reason."""
         from jetcli.cli.signals import SIGPIPE_CODE
 
-        self.interruption.stop(SIGPIPE_CODE)
+        if isinstance(error, BrokenPipeError):
+            self.interruption.stop(SIGPIPE_CODE)
+            return
+        messages = Messages(colour=self.color)
+        for line in messages.failure(LocalFileError(f"cannot write to standard output: {error.strerror}")):
+            messages.line(line)
+        self.interruption.stop(LocalFileError.exit_code)

@@ -18,7 +18,7 @@ from jetcli.transfer.events import Consent, OfferSeen
 
 LINE_LIMIT = 4096
 
-CHOICES = {"y": "yes", "n": "no", "r": "rename", "a": "always"}
+CHOICES = ("yes", "no", "rename", "always")
 
 
 async def terminal_line(descriptor: int) -> str | None:
@@ -76,17 +76,17 @@ class Questions:
 
     async def _answer(self, offer: OfferSeen, bare: str) -> Consent:
         taken = offer.asks_on_exist and _is_there(offer)
-        choices = CHOICES | ({"o": "overwrite"} if taken else {})
+        choices = [*CHOICES, *(["overwrite"] if taken else [])]
         over = "  [o]verwrite" if taken else ""
         question = f"Accept? [y]es  [n]o  [r]ename{over}  [a]lways from {shown(bare)}:  "
         if self._json is not None:
-            self._json.prompt(offer.id, "Accept?", list(choices.values()), "")
+            self._json.prompt(offer.id, "Accept?", choices, "")
         while True:
             answer = await self._ask(question)
             if answer is None:
                 return Consent(accept=False, reason="nobody answered")
             word, _, reason = answer.strip().partition(" ")
-            match choices.get(word.lower()[:1]):
+            match next((choice for choice in choices if word.lower() in {choice[:1], choice}), None):
                 case "yes":
                     return Consent(accept=True, on_exist="rename" if taken else None)
                 case "no":

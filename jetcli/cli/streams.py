@@ -1,7 +1,7 @@
 """The three standard streams as jet uses them: who is a terminal, and what happens when nobody reads.
 
-Writing here never raises: a reader that has gone is reported once to whoever asked, a terminal that has gone is not
-reported at all (SIGHUP does that). Decides about colour, and nothing else about what is written.
+Writing here never raises: a reader that has gone, or a full disk, is reported once to whoever asked, a terminal that
+has gone is not reported at all (SIGHUP does that). Decides about colour, and nothing else about what is written.
 """
 
 import os
@@ -17,12 +17,26 @@ Colour = Literal["auto", "always", "never"]
 _SGR = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
 
+def provide_standard_streams() -> None:
+    """Open /dev/null for each standard stream that the caller has closed, before a file of ours gets its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, number)  # what a command that we start inherits
+            if nothing != number:
+                os.close(nothing)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 class Output:
-    """Standard output: file names or events, never anything else. `closed` is called when its reader has gone."""
+    """Standard output: file names or events, never anything else.
+
+    `closed` is called with the reason when nothing can be written any more: its reader has gone, the disk is full.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self.closed: Callable[[], object] = lambda: None
+        self.closed: Callable[[OSError], object] = lambda _: None
         self._gone = False
 
     @property
@@ -31,17 +45,17 @@ class Output:
         return self._stream.isatty()
 
     def write(self, data: bytes) -> None:
-        """Write `data` now; after the reader has gone, do nothing."""
+        """Write `data` now; once that has failed, do nothing."""
         if self._gone:
             return
         try:
             self._stream.flush()
             self._stream.buffer.write(data)
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
             self._gone = True
             _point_at_nothing(self._stream)
-            self.closed()
+            self.closed(error)
 
     def would_block(self) -> bool:
         """Return whether writing now would wait for the reader."""

@@ -85,6 +85,11 @@ async def test_an_answer_means_what_it_says(talk, answers, consent):
     assert await talk.consent(*answers) == consent
 
 
+@pytest.mark.parametrize("word", ["abort", "a.bin", "ok", "yeah", "yes!"])
+async def test_a_word_that_is_none_of_the_choices_is_asked_about_again(talk, word):
+    assert await talk.consent(f"{word}\n", "n\n") == Consent(accept=False)
+
+
 async def test_always_holds_for_that_contact_in_this_run_and_for_no_other(talk):
     await talk.consent("a\n")
     assert await talk.consent(to=offer(peer="juliet@capulet.example/phone")) == Consent(accept=True, always=True)
