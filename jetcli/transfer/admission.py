@@ -44,22 +44,22 @@ class Admitted(Struct, frozen=True):
 def may_send(online: Online, options: ReceiveOptions, bare_jid: str) -> bool:
     """Say whether offers of `bare_jid` are looked at (design: who may send to us).
 
-    `--from` alone decides where it is given. Otherwise: contacts, our own account, and who has a verified device.
+    `--from` alone decides where it is given, `--accept-all` or not. Otherwise: contacts, our own account, and who has a
+    verified device.
     """
-    if options.senders and not options.accept_all:
+    if options.senders:
         contact = CONTACTS in options.senders and online.discovery.is_contact(bare_jid)
         return contact or ANYONE in options.senders or bare_jid in options.senders
-    if ANYONE in options.senders or bare_jid in options.senders or bare_jid == online.bare_jid:
+    if bare_jid == online.bare_jid:
         return True
     verified = any(key.trust is Trust.VERIFIED for key in online.trust.keys(bare_jid))
     return verified or online.discovery.is_contact(bare_jid)
 
 
-def stranger(bare_jid: str) -> DeclinedError:
+def stranger(options: ReceiveOptions, bare_jid: str) -> DeclinedError:
     """Return the refusal of someone who may not send."""
-    return DeclinedError(
-        f"declined an offer of {shown(bare_jid)}, who is no contact", hint=f"jet receive --from {shown(bare_jid)}"
-    )
+    why = "whom --from does not name" if options.senders else "who is no contact"
+    return DeclinedError(f"declined an offer of {shown(bare_jid)}, {why}", hint=f"jet receive --from {shown(bare_jid)}")
 
 
 async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiation) -> Admitted:

@@ -127,7 +127,8 @@ class _Desk:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         if not allowed:
-            self._tell_declined(new_transfer_id(self._online.transfers), bare_jid, "policy", stranger(bare_jid))
+            refusal = stranger(self._options, bare_jid)
+            self._tell_declined(new_transfer_id(self._online.transfers), bare_jid, "policy", refusal)
 
     async def idle(self, idle_s: float) -> bool:
         """Return when nothing has gone on for `idle_s`."""
@@ -188,7 +189,7 @@ class _Desk:
         """Take an offer and return how its file ended; None for a bundle whose files have all been told of."""
         bare_jid = negotiation.session.peer.partition("/")[0]
         if not may_send(self._online, self._options, bare_jid):
-            raise stranger(bare_jid)
+            raise stranger(self._options, bare_jid)
         bundled = negotiation.session.offer.bundle is not None
         if bundled and (self._options.stdout or self._options.output is not None or self._options.extract):
             raise _SinglyError

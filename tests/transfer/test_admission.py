@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from jetcli.protocol.device import Trust
-from jetcli.transfer.admission import ANYONE, may_send, stranger
+from jetcli.transfer.admission import ANYONE, CONTACTS, may_send, stranger
 from jetcli.transfer.options import ReceiveOptions
 
 ME = "me@north.test"
@@ -30,16 +30,18 @@ def test_contacts_verified_devices_and_our_own_account_may_send(accept_all):
     assert allowed(accept_all=accept_all) == {ME, FRIEND, VERIFIED}
 
 
-def test_from_names_all_who_may_send():
-    assert allowed([STRANGER]) == {STRANGER}
-    assert allowed([ANYONE]) == set(ALL)
+@pytest.mark.parametrize("accept_all", [False, True])
+def test_from_names_all_who_may_send(accept_all):
+    assert allowed([STRANGER], accept_all=accept_all) == {STRANGER}
+    assert allowed([CONTACTS, STRANGER], accept_all=accept_all) == {FRIEND, STRANGER}
+    assert allowed([ANYONE], accept_all=accept_all) == set(ALL)
 
 
-def test_from_beside_accept_all_lets_more_in():
-    assert allowed([STRANGER], accept_all=True) == set(ALL)
+def test_a_contact_whom_from_does_not_name_is_not_called_a_stranger():
+    assert "whom --from does not name" in stranger(ReceiveOptions(Path(), senders=(STRANGER,)), FRIEND).message
 
 
 def test_a_stranger_is_declined_with_the_way_to_let_them_in():
-    error = stranger(STRANGER)
+    error = stranger(ReceiveOptions(Path()), STRANGER)
     assert error.exit_code == 9
     assert error.hint == f"jet receive --from {STRANGER}"
