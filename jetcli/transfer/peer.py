@@ -258,19 +258,30 @@ async def _devices(online: Online, bare_jid: str) -> tuple[Device, ...]:
         return ()
 
 
+_NO_KEYS, _NEW_KEY, _DISTRUSTED = "no keys", "new key", "distrusted"
+#: How its keys are trusted -> why nothing would be sealed for them.
+_NOT_TRUSTED = {
+    _NO_KEYS: "has published no OMEMO device",
+    _NEW_KEY: "has no key that you have decided about: jet trust",
+    _DISTRUSTED: "has no key that you trust: jet trust",
+}
+
+
 def _summary(devices: tuple[Device, ...]) -> str:
     """Say how far the account's OMEMO devices are trusted: a resource does not tell which of them it is."""
     levels = {device.trust for device in devices}
     if not devices:
-        return "no keys"
+        return _NO_KEYS
     if Trust.VERIFIED in levels:
         return "verified"
-    return "new key" if levels == {Trust.UNDECIDED} else "btbv"
+    if Trust.BLIND in levels:
+        return "btbv"
+    return _NEW_KEY if Trust.UNDECIDED in levels else _DISTRUSTED
 
 
 def _row(peer: Peer, trust: str, version: str | None) -> DeviceRow:
     able = peer.abilities
-    why_not = able.why_not or ("has published no OMEMO device" if trust == "no keys" else "")
+    why_not = able.why_not or _NOT_TRUSTED.get(trust, "")
     paths = (("direct", "relay") if able.socks5 else ()) + (("ibb",) if able.inband else ())
     return DeviceRow(
         jid=peer.jid,

@@ -153,19 +153,23 @@ async def test_a_table_names_the_best_device_first_and_why_others_would_not_do()
 
 
 @pytest.mark.parametrize(
-    ("levels", "word"),
+    ("levels", "word", "receives"),
     [
-        ((), "no keys"),
-        ((Trust.BLIND,), "btbv"),
-        ((Trust.BLIND, Trust.VERIFIED), "verified"),
-        ((Trust.UNDECIDED,), "new key"),
+        ((), "no keys", False),
+        ((Trust.BLIND,), "btbv", True),
+        ((Trust.BLIND, Trust.VERIFIED), "verified", True),
+        ((Trust.BLIND, Trust.DISTRUSTED), "btbv", True),
+        ((Trust.UNDECIDED,), "new key", False),
+        ((Trust.DISTRUSTED,), "distrusted", False),
+        ((Trust.UNDECIDED, Trust.DISTRUSTED), "new key", False),
     ],
 )
-async def test_a_table_says_how_far_the_keys_are_trusted(levels, word):
+async def test_a_table_says_how_far_the_keys_are_trusted_and_whether_a_file_would_be_sealed(levels, word, receives):
     devices = tuple(Device(BOB, number, b"key", level) for number, level in enumerate(levels))
     [row] = await capabilities(World({"a": JET}, devices=devices), BOB)
     assert row.trust == word
-    assert row.receives is bool(levels)
+    assert row.receives is receives
+    assert bool(row.why_not) is not receives
 
 
 async def test_a_ghost_does_not_hold_up_a_transfer_that_another_can_continue(monkeypatch):
