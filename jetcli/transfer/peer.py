@@ -258,11 +258,10 @@ async def _devices(online: Online, bare_jid: str) -> tuple[Device, ...]:
         return ()
 
 
-_NO_KEYS, _NEW_KEY, _DISTRUSTED = "no keys", "new key", "distrusted"
+_NO_KEYS, _DISTRUSTED = "no keys", "distrusted"
 #: How its keys are trusted -> why nothing would be sealed for them.
 _NOT_TRUSTED = {
     _NO_KEYS: "has published no OMEMO device",
-    _NEW_KEY: "has no key that you have decided about: jet trust",
     _DISTRUSTED: "has no key that you trust: jet trust",
 }
 
@@ -276,7 +275,7 @@ def _summary(devices: tuple[Device, ...]) -> str:
         return "verified"
     if Trust.BLIND in levels:
         return "btbv"
-    return _NEW_KEY if Trust.UNDECIDED in levels else _DISTRUSTED
+    return "new key" if Trust.UNDECIDED in levels else _DISTRUSTED
 
 
 def _row(peer: Peer, trust: str, version: str | None) -> DeviceRow:

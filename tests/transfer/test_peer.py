@@ -159,9 +159,9 @@ async def test_a_table_names_the_best_device_first_and_why_others_would_not_do()
         ((Trust.BLIND,), "btbv", True),
         ((Trust.BLIND, Trust.VERIFIED), "verified", True),
         ((Trust.BLIND, Trust.DISTRUSTED), "btbv", True),
-        ((Trust.UNDECIDED,), "new key", False),
+        ((Trust.UNDECIDED,), "new key", True),
         ((Trust.DISTRUSTED,), "distrusted", False),
-        ((Trust.UNDECIDED, Trust.DISTRUSTED), "new key", False),
+        ((Trust.UNDECIDED, Trust.DISTRUSTED), "new key", True),
     ],
 )
 async def test_a_table_says_how_far_the_keys_are_trusted_and_whether_a_file_would_be_sealed(levels, word, receives):
