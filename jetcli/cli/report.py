@@ -47,7 +47,7 @@ class Report:
         self._bytes = 0
         self._told: set[int] = set()
         self._resume_id: str | None = None
-        # Transfers under way that can be resumed; the value says whether anything of them has moved.
+        # Transfers under way that can be resumed; the value says whether there is anything to continue.
         self._under_way: dict[str | None, bool] = {}
         self._finished = False
 
@@ -113,7 +113,7 @@ class Report:
     def _note_progress(self, event: Event) -> None:
         match event:
             case Offered(resumable=True):
-                self._under_way[event.id] = False
+                self._under_way[event.id] = event.held is not None
             case Progress() if event.id in self._under_way and event.bytes:
                 self._under_way[event.id] = True
             case FileDone() | FileFailed():

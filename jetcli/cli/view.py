@@ -57,6 +57,7 @@ class _Running:
     peer: str
     size: int | None
     resumable: bool = False
+    goes_on: bool = False
     path: str = ""
     bytes: int = 0
     tenth: int = 0
@@ -137,7 +138,7 @@ class View:
         for transfer, running in self._running.items():
             moved = "sent" if self._direction == "send" else "received"
             self.line(f"{running.name}: {_amount(running)} had been {moved}.")
-            if running.resumable and running.bytes:
+            if running.resumable and (running.bytes or running.goes_on):
                 self.line(f"Continue with:  jet resume {transfer}")
 
     @singledispatchmethod
@@ -173,7 +174,12 @@ class View:
     @_tell.register
     def _offered(self, event: happened.Offered) -> None:
         name = shown(event.name)
-        self._running[event.id] = _Running(name, shown(event.peer), event.size, event.resumable)
+        running = _Running(name, shown(event.peer), event.size, event.resumable, bytes=event.held or 0)
+        running.goes_on = event.held is not None
+        self._running[event.id] = running
+        if running.goes_on:
+            self.line(f"{name} goes on: {_amount(running)} {'sent' if event.direction == 'send' else 'here'} so far")
+            return
         size = "" if event.size is None else f", {size_text(event.size)}"
         if event.direction == "receive" and not self.asks:
             self.line(f"{shown(event.peer)} offers {name}{size}")

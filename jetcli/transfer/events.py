@@ -53,7 +53,10 @@ class NewDevice(Struct, frozen=True):
 
 
 class Offered(Struct, frozen=True):
-    """A file was offered, by us (`direction` send) or to us."""
+    """A file was offered, by us (`direction` send) or to us.
+
+    `held` is how many bytes of it a transfer that goes on holds already, as far as we know; None for a new one.
+    """
 
     id: str
     direction: Direction
@@ -62,6 +65,7 @@ class Offered(Struct, frozen=True):
     size: int | None
     media_type: str | None
     resumable: bool
+    held: int | None = None
 
 
 class Accepted(Struct, frozen=True):

@@ -98,7 +98,7 @@ class _Resuming:
         if record.state is TransferState.DONE:
             return Broken(NotResumableError(f"'{shown(record.name)}' is complete"))
         file = record.name, record.size, record.media_type
-        self._emit(Offered(record.id, record.direction, record.peer, *file, resumable=True))
+        self._emit(Offered(record.id, record.direction, record.peer, *file, resumable=True, held=record.verified))
         if not record.chunked:
             told = f"the client of {shown(record.peer)} cannot continue '{shown(record.name)}'"
             return Broken(NotResumableError(f"{told}; it has to start again"))

@@ -124,10 +124,8 @@ class Serving:
         kind = Delivery if record.direction == "send" else Collection
         work = kind(self._online, self._emit, record.id, mailbox)
         if record.state is not TransferState.DONE:
-            peer = negotiation.session.peer
-            self._emit(
-                Offered(record.id, record.direction, peer, record.name, record.size, record.media_type, resumable=True)
-            )
+            peer, file = negotiation.session.peer, (record.name, record.size, record.media_type)
+            self._emit(Offered(record.id, record.direction, peer, *file, resumable=True, held=record.verified))
 
         def tell(attempt: int, pause_s: float, error: JetError) -> None:
             self._emit(Waiting(record.id, record.direction, error, attempt, pause_s))

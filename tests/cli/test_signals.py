@@ -42,6 +42,12 @@ async def receive_files(online, options, emit, consent, stop):
     return []
 
 MANNERS = sys.argv.pop(1)
+if MANNERS == "going on":
+    MANNERS = "polite"
+    async def send_files(online, paths, to, options, emit):
+        emit(Offered("k3v9", "send", to, "film.mkv", 2_200_000_000, None, True, held=600_000_000))
+        print("running", file=sys.stderr, flush=True)
+        await asyncio.sleep(3600)
 credentials = lambda *values: values
 sys.modules["jetcli.transfer.account"] = SimpleNamespace(Online=Online(), Credentials=credentials)
 sys.modules["jetcli.transfer.send"] = SimpleNamespace(send_files=send_files)
@@ -96,6 +102,16 @@ def test_the_first_signal_ends_the_transfer_in_good_order(start, number, code):
     assert [line["type"] for line in told] == ["start", "offer", "progress", "result"]
     assert (told[-1]["exit"], told[-1]["ok"]) == (code, False)
     assert (told[-1]["resumable"], told[-1]["resume_id"]) == (True, "k3v9")
+
+
+def test_a_transfer_that_goes_on_can_be_continued_even_where_nothing_has_moved_yet(start):
+    process = start("going on", "send", "film.mkv", "juliet", "--json")
+    wait_for(process, "running")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert "film.mkv: 0.6 of 2.2 GB had been sent.\nContinue with:  jet resume k3v9\n" in err
+    told = json.loads(out.splitlines()[-1])
+    assert (told["exit"], told["resumable"], told["resume_id"]) == (130, True, "k3v9")
 
 
 def test_where_the_transfer_is_can_be_asked_by_a_signal(start):

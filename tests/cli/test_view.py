@@ -157,6 +157,12 @@ def test_where_every_transfer_is_can_be_asked(view, clock):
     assert lines(view)[-1] == "film.mkv: 0.0 of 1.0 kB (1 %)"
 
 
+def test_a_transfer_that_goes_on_is_no_new_offer(view):
+    view = view(direction="receive")
+    view.emit(happened.Offered("k3v9", "receive", JULIET, "film.mkv", 1000, None, resumable=True, held=250))
+    assert lines(view) == ["film.mkv goes on: 0.2 of 1.0 kB here so far"]
+
+
 EVIL = "a\x1b[2J\u202e\x9b[31m[bold]b\nc"
 EVIL_EVENTS = [
     happened.Connected(EVIL, EVIL),
