@@ -98,7 +98,7 @@ def _network(invocation: Invocation, report: Report, config: Config) -> list[Che
             return await server_checks(online)
 
     try:
-        return carry_out(invocation, report, session())
+        return carry_out(invocation, report, session)
     except JetError as error:
         return [failed_login(error)]
 

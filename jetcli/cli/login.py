@@ -12,7 +12,7 @@ from jetcli.cli.accounts import config_of, paths_of, secret_for_login
 from jetcli.cli.addresses import own_address
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.passwords import command_words
-from jetcli.errors import UsageError
+from jetcli.errors import AuthError, UsageError
 from jetcli.protocol.invite import Invite, parse_invite
 from jetcli.protocol.policy import shown
 from jetcli.protocol.scram import ScramKeys
@@ -131,4 +131,9 @@ def _try_account(
         credentials = Credentials(account, directory, secret, config.trust)
         return await login(credentials, register=register, command="jet login", emit=report.emit, invite=invite)
 
-    return carry_out(invocation, report, session())
+    try:
+        return carry_out(invocation, report, session)
+    except AuthError as error:
+        if error.hint == f"jet login {account.jid}":  # which is what has just been tried
+            error.hint = ""
+        raise

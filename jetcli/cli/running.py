@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from jetcli.cli.invocation import Invocation
@@ -17,8 +17,8 @@ T = TypeVar("T")
 REST_S = 0.1
 
 
-def carry_out(invocation: Invocation, report: Report, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end; raise Stopped where a signal has cancelled it."""
+def carry_out(invocation: Invocation, report: Report, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Do `work` to its end; raise Stopped where a signal has cancelled it."""
     set_up_logs(invocation)
     # `run` has put it off; what was imported until now is not looked through again.
     gc.freeze()
@@ -27,7 +27,7 @@ def carry_out(invocation: Invocation, report: Report, work: Coroutine[Any, Any, 
     loop.set_exception_handler(lambda _loop, context: _stray(report, invocation, context))
     report.view.later = loop.call_later
     loop.add_signal_handler(signal.SIGUSR1, report.view.status)
-    task = loop.create_task(work)
+    task = loop.create_task(work())
     invocation.interruption.cancels(lambda: loop.call_soon_threadsafe(task.cancel))
     try:
         return loop.run_until_complete(task)

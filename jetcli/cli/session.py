@@ -50,4 +50,4 @@ def go_online(
         ) as online:
             return await work(online)
 
-    return carry_out(invocation, report, session())
+    return carry_out(invocation, report, session)

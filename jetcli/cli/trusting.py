@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,7 @@ class _Contact(Struct, frozen=True):
             return
         from jetcli.cli.running import carry_out
 
-        deciding = keys_of.decide(self.directory, self.jid, keys, trust, command="jet trust")
+        deciding = partial(keys_of.decide, self.directory, self.jid, keys, trust, command="jet trust")
         carry_out(self.invocation, self.report, deciding)
         for key in keys:
             self.report.view.line(f"{'Verified' if trust is Trust.VERIFIED else 'Revoked'}: {fingerprint(key)}")

@@ -262,8 +262,9 @@ def _check_receive(
 def saving_directory(directory: Path) -> Path:
     """Return a directory that files can be saved in; raise LocalFileError where they cannot."""
     if not directory.is_dir():
-        cause = "not a directory" if directory.exists() else "no such directory"
-        raise LocalFileError(f"cannot save in '{directory}': {cause}", hint=f"mkdir -p {directory}")
+        if os.path.lexists(directory):
+            raise LocalFileError(f"cannot save in '{directory}': not a directory")
+        raise LocalFileError(f"cannot save in '{directory}': no such directory", hint=f"mkdir -p {directory}")
     if not os.access(directory, os.W_OK | os.X_OK):
         raise LocalFileError(f"cannot save in '{directory}': permission denied")
     return directory

@@ -73,6 +73,7 @@ def test_nobody_to_ask_and_no_password(jet, fresh):
 def test_the_wrong_password_is_told_and_nothing_is_written(jet, fresh):
     ended = login(jet, fresh, password="wrong")
     assert (ended.code, ended.error) == (4, f"the server refused the login for {fresh.jid}")
+    assert not ended.hint, "the way out is not what has just failed"
     assert not Config.load(fresh.path / "config.toml").accounts
     assert not password_file(fresh).exists()
     assert not keys_file(fresh).exists()

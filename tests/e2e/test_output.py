@@ -63,6 +63,7 @@ def test_the_log_file_is_private_is_added_to_and_leaves_the_terminal_alone(jet, 
 def test_a_log_file_that_cannot_be_written(jet, home):
     ended = jet(home("romeo"), "caps", "a@b.org", "--log-file", "/no/such/place").finished()
     assert (ended.code, ended.error) == (13, "cannot write '/no/such/place': no such file or directory")
+    assert "never awaited" not in ended.stderr
 
 
 def test_quiet_says_nothing_but_errors(jet, pair, receiver):
