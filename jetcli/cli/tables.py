@@ -60,15 +60,33 @@ def _drawn(columns: Sequence[str], rows: Sequence[Sequence[str]], *, coloured: b
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(no_color=not coloured, highlight=False, markup=False, emoji=False)
+    if _width(columns, rows) > console.width:
+        return _one_below_the_other(columns, rows)
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console(no_color=not coloured, highlight=False, markup=False, emoji=False)
     with console.capture() as drawn:
         console.print(table)
     return drawn.get()
+
+
+def _width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how wide a table has to be for no word in it to be broken."""
+    from rich.cells import cell_len
+
+    cells = zip(columns, *rows, strict=True)
+    return sum(2 + max(cell_len(word) for cell in column for word in cell.split(" ")) for column in cells)
+
+
+def _one_below_the_other(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write each row as a block of lines, for a terminal that is too narrow for a table."""
+    wide = max(map(len, columns))
+    return "\n".join(
+        "".join(f"{column:{wide}}  {cell}\n" for column, cell in zip(columns, row, strict=True)) for row in rows
+    )
 
 
 def _device_cells(row: "DeviceRow") -> tuple[str, ...]:
