@@ -115,11 +115,10 @@ class Questions:
         self._view.messages.prompt(question)
         try:
             answer = await terminal_line(self._descriptor)
-        except asyncio.CancelledError:
-            self._view.messages.line("")
-            raise
-        if answer is None:
-            self._view.messages.line("")
+            if answer is not None:
+                self._view.messages.answered()
+        finally:
+            self._view.messages.leave_question()
         return answer
 
 

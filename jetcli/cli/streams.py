@@ -75,15 +75,13 @@ class Messages:
         environment = os.environ if environment is None else environment
         self.terminal = self.stream.isatty()
         self.smart = self.terminal and environment.get("TERM", "") not in {"", "dumb"}
+        self._asking = False
         self.coloured = colour == "always" or (colour == "auto" and self.smart and not environment.get("NO_COLOR"))
 
     def line(self, text: str) -> None:
-        """Write one line; a terminal that has gone is no reason to fail."""
-        try:
-            self.stream.write(f"{text}\n")
-            self.stream.flush()
-        except (OSError, ValueError):
-            return
+        """Write one line, below a question that has no answer yet; a terminal that has gone is no reason to fail."""
+        self.leave_question()
+        self._write(f"{text}\n")
 
     def failure(self, error: JetError) -> list[str]:
         """Return the lines that tell of `error` and the way out of it."""
@@ -91,7 +89,21 @@ class Messages:
         return [told, f"jet: hint: {error.hint}"] if error.hint else [told]
 
     def prompt(self, text: str) -> None:
-        """Write a question without ending its line."""
+        """Write a question without ending its line; `answered` says that the terminal has ended it."""
+        self._write(text)
+        self._asking = True
+
+    def answered(self) -> None:
+        """Take note that the answer has ended the line of the question."""
+        self._asking = False
+
+    def leave_question(self) -> None:
+        """End the line of a question that got no answer; does nothing where there is none."""
+        if self._asking:
+            self._asking = False
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
         try:
             self.stream.write(text)
             self.stream.flush()

@@ -102,7 +102,9 @@ class _Contact(Struct, frozen=True):
         for row in open_ones:
             say.line(f"Device {row.device_id or 'unknown'}:  {fingerprint(row.identity_key)}")
             say.prompt("Is it the same? [y/N]  ")
-            if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+            if answer := sys.stdin.readline():
+                say.answered()
+            if answer.strip().lower() in {"y", "yes"}:
                 self.decide([row.identity_key], Trust.VERIFIED)
             else:
                 say.line("Left as it was.")

@@ -124,6 +124,16 @@ async def test_an_offer_that_is_withdrawn_ends_its_question(talk):
     assert await talk.consent("y\n") == Consent(accept=True)
 
 
+async def test_what_is_told_while_a_question_is_open_stands_on_a_line_of_its_own(talk):
+    task = asyncio.create_task(talk.questions.consent(offer()))
+    await talk.asked()
+    talk.messages.line("Lost film.mkv")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert talk.said.endswith(ASKED + "\nLost film.mkv\n")
+
+
 async def test_two_offers_are_asked_about_one_after_the_other(talk):
     first = asyncio.create_task(talk.questions.consent(offer()))
     await talk.asked()
