@@ -1,7 +1,7 @@
 """Directories as one tar stream: packed while they are sent, unpacked into a new directory after they are verified.
 
-Unpacking trusts nothing: tarfile's data filter refuses what would leave the directory, links out of it and devices, and
-the sizes are counted. Nothing is unpacked over what is there already.
+Unpacking trusts nothing: tarfile only reads, and `jetcli.files.extraction` makes what may be made. Nothing is unpacked
+over what is there already.
 """
 
 import lzma
@@ -17,13 +17,13 @@ from types import TracebackType
 from typing import Self
 
 from jetcli.errors import LocalFileError, RemoteProtocolError
+from jetcli.files.extraction import ArchiveError, Extraction
 from jetcli.files.pipe import PipeSource
-from jetcli.files.publish import is_taken, published_mode
+from jetcli.files.publish import is_taken
 from jetcli.files.reason import reason
 from jetcli.protocol.policy import numbered, shown
 
-#: Sparse entries and lies about sizes: an archive may unpack to its own size, and a little for each name in it.
-_MOST_NAMES = 1_000_000
+_PIECE = 256 * 1024
 
 
 class ArchiveSource(PipeSource):
@@ -121,10 +121,13 @@ def unpack(archive: Path, *, most: int | None = None) -> Path:
     target = _new_directory(archive)
     try:
         with tarfile.open(archive, "r:*") as tar:
-            _extract(tar, target, most)
+            lifted = _extract(tar, target, most)
+    except ArchiveError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        raise _refused(archive, str(error)) from error
     except (tarfile.TarError, ValueError, EOFError, zlib.error, lzma.LZMAError) as error:
         shutil.rmtree(target, ignore_errors=True)
-        raise _refused(archive, _cause(error)) from error
+        raise _refused(archive, "it is damaged, or no archive") from error
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise LocalFileError(f"cannot unpack '{shown(archive.name)}': {reason(error)}") from error
@@ -132,46 +135,33 @@ def unpack(archive: Path, *, most: int | None = None) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         raise
     archive.unlink()
-    return _lifted(target)
+    return _lifted(target) if lifted else target
 
 
 def _refused(archive: Path, cause: str) -> RemoteProtocolError:
     return RemoteProtocolError(f"'{shown(archive.name)}' was not unpacked: {cause}", condition="decline")
 
 
-def _cause(error: Exception) -> str:
-    """Say what is wrong with an archive, to both sides: without the paths of this machine, which tarfile names."""
-    match error:
-        case tarfile.FilterError():
-            outside = "would lie" if isinstance(error, tarfile.OutsideDestinationError) else "would lead"
-            absolute = isinstance(error, tarfile.AbsolutePathError)
-            what = "has an absolute name" if absolute else f"{outside} outside of the new directory"
-            return f"'{shown(error.tarinfo.name)}' {what}"
-        case tarfile.ExtractError():
-            return shown(str(error))
-        case _:
-            return "it is damaged, or no archive"
+def _extract(tar: tarfile.TarFile, target: Path, most: int | None) -> bool:
+    """Unpack into `target`; tell whether what lies there may be moved up by a level."""
+    root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        extraction = Extraction(root, most)
+        for member in tar:
+            extraction.add(member, _content(tar, member))
+    finally:
+        os.close(root)
+    return not extraction.links_leave_top
 
 
-def _extract(tar: tarfile.TarFile, target: Path, most: int | None) -> None:
-    total = count = 0
-    for member in tar:
-        total, count = total + max(member.size, 0), count + 1
-        if count > _MOST_NAMES or (most is not None and total > most):
-            raise tarfile.ExtractError("it holds more than there is room for")
-        if member.name.startswith("/"):
-            raise tarfile.AbsolutePathError(member)
-        if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-            raise tarfile.ExtractError(f"'{member.name}' is neither a file, a directory nor a link")
-        tar.extract(member, target, set_attrs=not member.issym(), filter=_unprivileged)
-
-
-def _unprivileged(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo:
-    """Apply the data filter, and give a file no more rights than a new one has, whatever the archive says."""
-    checked = tarfile.data_filter(member, target)
-    if checked.isreg():
-        checked = checked.replace(mode=published_mode(), deep=False)
-    return checked
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
+    file, place = tar.extractfile(member), 0
+    while file is not None and place < member.size:
+        piece = file.read(min(_PIECE, member.size - place))
+        if not piece:
+            raise EOFError
+        yield place, piece
+        place += len(piece)
 
 
 def _new_directory(archive: Path) -> Path:

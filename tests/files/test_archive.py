@@ -1,10 +1,10 @@
 """Directories as tar streams, and archives that nobody should unpack."""
 
-import io
 import os
 import tarfile
 
 import pytest
+from archives import member
 
 from jetcli.errors import LocalFileError, RemoteProtocolError
 from jetcli.files.archive import ArchiveSource, unpack
@@ -15,29 +15,6 @@ def read(source) -> bytes:
     while count := source.read_into(buffer, len(whole)):
         whole += bytes(buffer[:count])
     return whole
-
-
-def member(name, content=b"", **attributes):
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    for key, value in attributes.items():
-        setattr(info, key, value)
-    return info, io.BytesIO(content)
-
-
-@pytest.fixture
-def archive(tmp_path):
-    """Write an archive with these members."""
-
-    def make(*members):
-        path = tmp_path / "in" / "gift.tar"
-        path.parent.mkdir()
-        with tarfile.open(path, "w") as tar:
-            for info, content in members:
-                tar.addfile(info, content)
-        return path
-
-    return make
 
 
 def test_a_tree_comes_back_as_it_was(tmp_path):
