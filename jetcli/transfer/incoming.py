@@ -133,7 +133,7 @@ class Incoming:
             assert isinstance(self._sink, Sink), "only what can be read again is continued"
             await show_prefix(self._online, self._negotiation, secret, self._sink, self._offset)
         self._emit(Phase("looking for a way", self._expected.id))
-        channel = self._online.throttle.slowed(await self._negotiation.channel)
+        channel = self._online.throttle.slowed(await self._negotiation.take_channel())
         self._mailbox.abandon = channel.abort
         path = self._negotiation.path
         assert path is not None, "a channel has a path"

@@ -116,7 +116,7 @@ class Outgoing:
         if begun.prove:
             await self._prove(begun)
         self._emit(Phase("looking for a way", self._out.id))
-        channel = self._online.throttle.slowed(await negotiation.channel)
+        channel = self._online.throttle.slowed(await negotiation.take_channel())
         phase_over("candidates")
         self._mailbox.abandon = channel.abort
         assert negotiation.path is not None, "a channel has a path"

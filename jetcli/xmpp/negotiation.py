@@ -59,7 +59,7 @@ class Negotiation:
 
     `accepted` resolves to the peer's content, `channel` to the open byte channel, `checksum`, `received` and `prefix`
     to what the peer said of the file, and `ended` to the end. The first two raise SessionEnded when the session ends
-    before.
+    before. A channel stays ours, and is closed with us, until `take_channel` has handed it over.
     """
 
     def __init__(self, session: Session, candidates: Candidates, deliver: Deliver, open_inband: OpenInband) -> None:
@@ -83,8 +83,11 @@ class Negotiation:
         self._deliver = deliver
         self._open_inband = open_inband
         self._deadlines: dict[fx.Wait, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._sends: set[asyncio.Task[None]] = set()
+        #: What makes the connection: dials, activations and openings.
+        self._connecting: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
+        self._taken = False
 
     # Verbs of the transfer.
 
@@ -100,6 +103,15 @@ class Negotiation:
     def inform(self, note: SessionNote) -> None:
         """Tell the peer a checksum, a confirmation, or that we are alive."""
         self._perform(self.session.inform(note))
+
+    async def take_channel(self) -> Channel:
+        """Return the open channel, which the caller closes from now on; raise SessionEnded where none comes."""
+        while True:
+            waiting = self.channel
+            channel = await waiting
+            if waiting is self.channel:  # else the peer has replaced the transport meanwhile
+                self._taken = True
+                return channel
 
     def first_byte(self) -> None:
         """Note that bytes move, so that the transport stays."""
@@ -127,14 +139,15 @@ class Negotiation:
         """Let the last stanzas go out, for a while at most, and release every socket and timer."""
         if not self.ended.done():
             self.terminate("cancel")
-        sends = {task for task in self._tasks if task is not asyncio.current_task()}
+        self._stop_connecting()
+        self._close_untaken()
+        sends = {task for task in self._sends if task is not asyncio.current_task()}
         try:
             if sends:
                 await asyncio.wait(sends, timeout=FAREWELL_S if self._told_success else SETTLE_S)
         finally:
-            for task in self._tasks:
+            for task in self._sends:
                 task.cancel()
-            self._drop()
 
     @property
     def _told_success(self) -> bool:
@@ -147,7 +160,7 @@ class Negotiation:
         for effect in effects:
             match effect:
                 case fx.Send(action):
-                    self._spawn(self._send(action))
+                    self._spawn(self._send(action), self._sends)
                 case fx.StartDeadline(wait, seconds):
                     self._start_deadline(wait, seconds)
                 case fx.StopDeadline(wait):
@@ -166,24 +179,27 @@ class Negotiation:
     def _connect(self, effect: fx.Effect) -> None:
         match effect:
             case fx.Dial():
-                self._spawn(self._dial(effect))
+                self._spawn(self._dial(effect), self._connecting)
             case fx.DialAbove(priority):
                 self.candidates.raise_floor(priority)
             case fx.Activate(transport_sid, candidate):
-                self._spawn(self._activate(transport_sid, candidate))
+                self._spawn(self._activate(transport_sid, candidate), self._connecting)
             case fx.UseSocks5(candidate, owned):
-                self._opening = self._spawn(self._use_socks5(candidate, owned))
+                self._opening = self._spawn(self._use_socks5(candidate, owned), self._connecting)
             case fx.UseInband(transport, open_it):
-                self._opening = self._spawn(self._use_inband(transport, open_it))
+                self._opening = self._spawn(self._use_inband(transport, open_it), self._connecting)
             case fx.DropTransport():
                 self._drop()
+                if self._close_untaken():
+                    self.channel = asyncio.get_running_loop().create_future()
             case _:
                 raise AssertionError(f"an effect that nobody performs: {effect}")
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    @staticmethod
+    def _spawn(work: Coroutine[Any, Any, None], kin: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        kin.add(task)
+        task.add_done_callback(kin.discard)
         return task
 
     async def _send(self, action: Action) -> None:
@@ -211,9 +227,10 @@ class Negotiation:
         except OSError:
             self._perform(self.session.connection_failed())
             return
-        proxied = candidate.type is CandidateType.PROXY
-        self.path, self.relay = (PathKind.PROXY, candidate.jid) if proxied else (PathKind.DIRECT, None)
-        _resolve(self.channel, channel)
+        if candidate.type is CandidateType.PROXY:
+            self._connected(channel, PathKind.PROXY, candidate.jid)
+        else:
+            self._connected(channel, PathKind.DIRECT)
 
     async def _use_inband(self, transport: InbandTransport, open_it: bool) -> None:
         try:
@@ -221,13 +238,33 @@ class Negotiation:
         except (OSError, StanzaError):
             self.terminate("connectivity-error", "the in-band bytestream could not be opened")
             return
-        self.path, self.relay = PathKind.INBAND, None
-        _resolve(self.channel, channel)
+        self._connected(channel, PathKind.INBAND)
+
+    def _connected(self, channel: Channel, path: PathKind, relay: str | None = None) -> None:
+        if self.channel.done():
+            channel.close()  # the session has ended, or nobody waits for the bytes any more
+            return
+        self.path, self.relay = path, relay
+        self.channel.set_result(channel)
 
     def _drop(self) -> None:
         if self._opening is not None and self._opening is not asyncio.current_task():
             self._opening.cancel()
         self.candidates.drop()
+
+    def _stop_connecting(self) -> None:
+        for task in self._connecting:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._drop()
+
+    def _close_untaken(self) -> bool:
+        """Close a channel that came and that nobody has taken; say whether there was one."""
+        came = self.channel.done() and not self.channel.cancelled() and self.channel.exception() is None
+        if self._taken or not came:
+            return False
+        self.channel.result().close()
+        return True
 
     def _note(self, note: SessionNote) -> None:
         match note:
@@ -244,6 +281,8 @@ class Negotiation:
         if isinstance(end.error, NetworkError) and self.candidates.refused:
             refused = f"{end.error.message}; {self.candidates.refused} addresses refused by policy"
             end = fx.Ended(end.reason, end.by_peer, NetworkError(refused, hint=end.error.hint), end.refusal)
+        # Whoever opened something to us now would find nobody who closes it.
+        self._stop_connecting()
         _resolve(self.ended, end)
         for waiting in (self.accepted, self.channel):
             if not waiting.done():

@@ -6,8 +6,12 @@ import aioxmpp
 import pytest
 from aioxmpp.callbacks import AdHocSignal
 
+from jetcli.protocol import model
 from jetcli.protocol.model import InbandTransport
+from jetcli.protocol.session import Session
+from jetcli.xmpp.candidates import Candidates, Reach
 from jetcli.xmpp.inband import Close, Data, InbandService, Open
+from jetcli.xmpp.negotiation import Negotiation
 
 ROMEO, JULIET, MALLORY = "romeo@montague.lit/a", "juliet@capulet.lit/b", "mallory@montague.lit/c"
 TRANSPORT = InbandTransport("sid", 8)
@@ -254,6 +258,29 @@ async def test_the_loss_of_the_server_ends_every_bytestream_and_every_wait(romeo
     for ended in (waiting, receiving):
         with pytest.raises(ConnectionResetError, match="connection to the server was lost"):
             await ended
+
+
+async def test_a_peer_that_ends_its_session_and_then_opens_its_bytestream_is_refused(romeo, juliet, eventually):
+    async def deliver(_action):
+        """Whatever is said is acknowledged."""
+
+    async def open_inband(transport, open_it):
+        return await juliet.service.open(ROMEO, transport, open_it=open_it)
+
+    reach = Candidates(JULIET, ROMEO, Reach(), activate_proxy=deliver, told=str)
+    negotiation = Negotiation(Session("J-1", JULIET, ROMEO, inband=TRANSPORT), reach, deliver, open_inband)
+    content = model.Content("initiator", "ft-1", "initiator", model.FileDescription("a.txt", 5), TRANSPORT)
+    negotiation.receive(model.Initiate("J-1", content))
+    negotiation.accept(content)
+    await asyncio.sleep(0)
+    assert juliet.service._bytestreams
+    negotiation.receive(model.Terminate("J-1", model.Reason("cancel")))
+    closing = asyncio.create_task(negotiation.close())
+    await asyncio.sleep(0)
+    assert await romeo.ask(JULIET, Open("sid", 8)) == ("not-acceptable", "cancel")
+    assert await romeo.ask(JULIET, Data("sid", 0, "QUJD")) == ("item-not-found", "cancel")
+    await closing
+    await eventually(lambda: not juliet.service._bytestreams)
 
 
 @pytest.fixture

@@ -19,6 +19,11 @@ ADA, BOB = "ada@north.test/jet.1", "bob@south.test/jet.2"
 class Channel:
     """Stands for the bytes."""
 
+    closed = False
+
+    def close(self):
+        self.closed = True
+
 
 @dataclass
 class Reachable:
@@ -50,7 +55,10 @@ class Reachable:
 
 @dataclass
 class End:
-    """One side; `offered` is set when its offer has reached the other, and nothing is sent while `held` is not."""
+    """One side; `offered` is set when its offer has reached the other.
+
+    Nothing is sent while `held` is not set, and no in-band bytestream opens while `opens` is not.
+    """
 
     jid: str
     peer: str
@@ -61,10 +69,13 @@ class End:
     fails: dict[type, Exception] = field(default_factory=dict)
     held: asyncio.Event = field(default_factory=asyncio.Event)
     offered: asyncio.Event = field(default_factory=asyncio.Event)
+    opens: asyncio.Event = field(default_factory=asyncio.Event)
+    openings: list[str] = field(default_factory=list)
     other: "End | None" = None
 
     def __post_init__(self) -> None:
         self.held.set()
+        self.opens.set()
         fallback = model.InbandTransport("ibb-1", 4096) if self.inband else None
         session = Session("J-1", self.jid, self.peer, inband=fallback, limits=self.limits)
         self.negotiation = Negotiation(session, self.candidates, self.deliver, self.open_inband)
@@ -87,6 +98,12 @@ class End:
     async def open_inband(self, _transport, _open_it):
         if error := self.fails.get(Channel):
             raise error
+        self.openings.append("begun")
+        try:
+            await self.opens.wait()
+        except asyncio.CancelledError:
+            self.openings.append("cancelled")
+            raise
         return Channel()
 
 
@@ -252,3 +269,51 @@ async def test_a_close_that_is_cancelled_still_lets_go_of_everything(ends):
     with pytest.raises(asyncio.CancelledError):
         await closing
     assert bob.candidates.dropped > dropped
+
+
+async def test_an_end_stops_what_is_still_being_opened(ends, eventually):
+    ada, bob = ends(*({"candidates": Reachable(reached=False)} for _ in range(2)))
+    bob.opens.clear()
+    offering = asyncio.create_task(agreed(ada, bob))
+    await eventually(lambda: bob.openings)
+    bob.negotiation.receive(model.Terminate("J-1", model.Reason("cancel")))
+    await eventually(lambda: bob.openings[-1] == "cancelled")
+    with pytest.raises(SessionEnded):
+        await offering
+
+
+async def test_a_channel_that_comes_after_nobody_waits_for_it_is_closed(ends, eventually):
+    made = []
+
+    async def take(_candidate, *, owned):
+        made.append(Channel())
+        return made[-1]
+
+    ada, bob = ends()
+    bob.candidates.take = take
+    bob.negotiation.channel.cancel()
+    ada.negotiation.initiate(ada.content)
+    await ada.offered.wait()
+    bob.negotiation.accept(bob.content)
+    await eventually(lambda: made and made[0].closed)
+
+
+async def test_closing_closes_a_channel_that_was_never_taken(ends):
+    ada, bob = ends()
+    channels = await agreed(ada, bob)
+    assert await ada.negotiation.take_channel() is channels[0]
+    for end in (ada, bob):
+        await end.negotiation.close()
+    assert [channel.closed for channel in channels] == [False, True]
+
+
+async def test_a_transport_that_is_replaced_before_its_channel_was_taken_leaves_the_one_of_the_other(ends):
+    inband = model.InbandTransport("ibb-2", 4096)
+    replace = model.TransportReplace("J-1", model.Content("initiator", "ft-1", transport=inband))
+    ada, bob = ends()
+    replaced = bob.negotiation.channel
+    replaced.add_done_callback(lambda _: bob.negotiation.receive(replace))
+    taking = asyncio.create_task(bob.negotiation.take_channel())
+    await asyncio.gather(agreed(ada, bob), taking)
+    assert (replaced.result().closed, taking.result().closed) == (True, False)
+    assert bob.negotiation.path is model.PathKind.INBAND
