@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 #: More streams than this share the machine worse than they queue (design: control on asyncio, data on threads).
 WORKERS = 4
 
+#: How long a session may wait until somebody here answers what continues or requests a file, or takes an offer.
+EARLY_S = 30.0
+
 #: How long a sender waits before it asks again a server that takes no more sessions of the account.
 SESSION_PAUSE_S = 2.0
 
@@ -276,8 +279,15 @@ class Online:
         handler = self._on_continued if continued else self._on_offer
         if handler is None:
             self._early.append(negotiation)
+            asyncio.get_running_loop().call_later(EARLY_S, self._too_early, negotiation)
         else:
             handler(negotiation)
+
+    def _too_early(self, negotiation: Negotiation) -> None:
+        """Refuse a session that nobody has answered in time: each takes the place of another one."""
+        if negotiation in self._early:
+            self._early.remove(negotiation)
+            negotiation.terminate("timeout")
 
     def _new_device(self, device: Device) -> None:
         self.emit(NewDevice(device.jid, device.device_id, fingerprint(device.identity_key), device.trusted))

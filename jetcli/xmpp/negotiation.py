@@ -139,6 +139,8 @@ class Negotiation:
         """Let the last stanzas go out, for a while at most, and release every socket and timer."""
         if not self.ended.done():
             self.terminate("cancel")
+        if not self.ended.done():  # nothing was offered, so that there is nobody to be told
+            self._end(fx.Ended(Reason("cancel"), by_peer=False))
         self._stop_connecting()
         self._close_untaken()
         sends = {task for task in self._sends if task is not asyncio.current_task()}

@@ -188,6 +188,18 @@ async def test_there_is_a_limit_to_the_sessions_at_once(line):
     assert await here.say(offer(), "late@south.test/x") is None
 
 
+async def test_negotiations_that_were_closed_before_they_offered_anything_take_no_place(line):
+    here = line()
+    for _ in range(MAX_SESSIONS + 1):
+        negotiation = here.service.negotiate(PEER, Terms(Reach()))
+        await negotiation.close()
+        assert negotiation.ended.done()
+    await asyncio.sleep(0)
+    assert await here.say(offer()) is None
+    assert [negotiation.session.sid for negotiation in here.offers] == ["J-1"]
+    assert here.sent == []
+
+
 @pytest.mark.parametrize(("theirs", "answer"), [("A-1", None), ("Z-9", "conflict/tie-break")])
 async def test_of_two_offers_of_one_file_that_cross_the_lower_sid_stays(line, theirs, answer):
     here = line()
