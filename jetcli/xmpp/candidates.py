@@ -36,7 +36,8 @@ class Reach(Struct, frozen=True):
     """Which ways may be offered and dialled.
 
     `hosts` are our own addresses to listen on; `advertised` replaces them by one forwarded HOST, PORT.
-    `trusted_domains` are the domains whose proxies may be named instead of numbered: our server's, and the peer's.
+    `trusted_domains` are the domains whose proxies may be named instead of numbered: our server's, and the peer's. What
+    our server names as a proxy may have any domain.
     """
 
     direct: bool = True
@@ -80,13 +81,19 @@ class Candidates:
         self._floor = 0
         self._reached_us = asyncio.Event()
         self._proxied: SocketChannel | None = None
+        #: The proxies that our own server names; with a server for many domains they are under none of ours.
+        self._proxies: frozenset[socks5.StreamHost] = frozenset()
         #: How many of the peer's candidates our policy did not let us dial.
         self.refused = 0
 
     async def offer(
         self, transport_sid: str, proxies: Sequence[socks5.StreamHost], *, taken: Iterable[Candidate] = ()
     ) -> Socks5Transport:
-        """Listen, and return our transport without the addresses in `taken`, which are the peer's (XEP-0260 2.2)."""
+        """Listen, and return our transport without the addresses in `taken`, which are the peer's (XEP-0260 2.2).
+
+        `proxies` are those that our server names.
+        """
+        self._proxies = frozenset(proxies)
         ours = dst_addr(transport_sid, self._me, self._peer)
         occupied = {(candidate.host, candidate.port) for candidate in taken}
         candidates: list[Candidate] = []
@@ -187,6 +194,8 @@ class Candidates:
         return True
 
     def _is_trusted_proxy(self, candidate: Candidate) -> bool:
+        if socks5.StreamHost(candidate.jid, candidate.host, candidate.port) in self._proxies:
+            return True
         domain = candidate.jid.rpartition("@")[2].partition("/")[0]
         return any(domain == d or domain.endswith(f".{d}") for d in self._reach.trusted_domains)
 

@@ -102,8 +102,11 @@ async def resolve(host: str, port: int, why_not: Callable[[str, int], str | None
     takes too long, or when every address is refused, with the first reason.
     """
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(timeout_s):
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError("not a host name") from None  # the IDNA codec's word for a label that is empty or too long
     reasons = []
     for address in list(dict.fromkeys(str(info[4][0]) for info in found))[:_MAX_ADDRESSES]:
         reason = why_not(address, port)

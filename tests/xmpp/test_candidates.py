@@ -246,6 +246,57 @@ async def test_a_proxy_that_does_not_serve_is_told_and_left(side, dials, fault):
     assert f"proxy {PROXY.jid} was not activated" in ada.lines[0]
 
 
+@pytest.fixture
+def names(monkeypatch):
+    """Replace the look-up of names: `names[host]` is its address, and what is not there is not known."""
+    addresses = {}
+
+    def getaddrinfo(host, port, *_):
+        host.encode("idna")
+        if host not in addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (addresses[host], port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return addresses
+
+
+HOSTED = socks5.StreamHost("proxy.hoster.test", "proxy.hoster.test", 7777)
+AT_CUSTOM_DOMAIN = Reach(on_link=LOOPBACK, loopback=True, trusted_domains=frozenset({"north.test", "south.test"}))
+
+
+async def test_a_proxy_that_our_server_names_under_another_domain_is_resolved_and_dialled(side, dials, names):
+    names[HOSTED.host] = "127.0.0.9"
+    ada = side(AT_CUSTOM_DOMAIN)
+    [proxy] = (await ada.offer(SID, [HOSTED])).candidates
+    assert await ada.activate(SID, proxy)
+    assert dials.made == [("127.0.0.9", 7777)]
+    assert ada.asked == [(HOSTED.jid, SID, BOB)]
+
+
+@pytest.mark.parametrize("host", [HOSTED.host, "a" * 64 + ".hoster.test", "at.home.test", "10.255.255.1"])
+async def test_a_proxy_of_ours_that_has_no_address_to_dial_is_told_and_left(side, dials, names, host):
+    names |= {"at.home.test": "169.254.169.254", "10.255.255.1": "10.255.255.1"}
+    ada = side(AT_CUSTOM_DOMAIN)
+    [proxy] = (await ada.offer(SID, [socks5.StreamHost(HOSTED.jid, host, 7777)])).candidates
+    assert not await ada.activate(SID, proxy)
+    assert dials.made == []
+    assert f"proxy {HOSTED.jid} was not activated" in ada.lines[0]
+
+
+@pytest.mark.parametrize("other", [{"host": "files.example"}, {"port": 5222}, {"jid": "proxy.evil.test"}])
+async def test_a_peer_cannot_name_another_host_by_our_proxys_name(side, dials, names, other):
+    names |= {HOSTED.host: "127.0.0.9", "files.example": "127.0.0.8"}
+    ada = side(AT_CUSTOM_DOMAIN)
+    await ada.offer(SID, [HOSTED])
+    same = {"host": HOSTED.host, "port": HOSTED.port, "jid": HOSTED.jid}
+    assert await ada.dial([candidate(kind=CandidateType.PROXY, **same)], None, SID) is not None
+    bob = side(AT_CUSTOM_DOMAIN)
+    await bob.offer(SID, [HOSTED])
+    assert await bob.dial([candidate(kind=CandidateType.PROXY, **same | other)], None, SID) is None
+    assert bob.refused == 1
+
+
 async def test_a_nominated_candidate_without_a_connection_is_an_os_error(side):
     ada = side(Reach(direct=False))
     [proxy] = (await ada.offer(SID, [PROXY])).candidates
