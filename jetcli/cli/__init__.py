@@ -99,7 +99,10 @@ def _failed(arguments: list[str], invocation: Invocation, error: JetError) -> in
     if invocation.verbose > 1 or "-vv" in arguments:
         import traceback
 
-        traceback.print_exception(error.__cause__ or error)
+        from jetcli.protocol.policy import shown
+
+        for line in "".join(traceback.format_exception(error.__cause__ or error)).splitlines():
+            print(shown(line, 1000), file=sys.stderr)
     return error.exit_code
 
 

@@ -8,6 +8,7 @@ from jetcli.cli.accounts import config_of, paths_of
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.report import Report
 from jetcli.cli.session import credentials_of
+from jetcli.cli.streams import MAX_LINE
 from jetcli.cli.wording import size_text
 from jetcli.errors import JetError
 from jetcli.files.sink import free_bytes
@@ -114,12 +115,13 @@ def tell_check(report: Report, check: Check, *, as_note: bool = False) -> None:
             {"check": check.name, "level": check.level, "message": check.text, "hint": check.repair}, kind="check"
         )
         return
+    text, way_out = shown(check.text, MAX_LINE), shown(check.repair, MAX_LINE)
     if as_note:
-        report.view.line(f"{check.name}: {check.text}")
+        report.view.line(f"{check.name}: {text}")
         return
     if not report.output.terminal:
-        report.output.write(f"{check.level}\t{check.name}\t{check.text}\t{check.repair}\n".encode())
+        report.output.write(f"{check.level}\t{check.name}\t{text}\t{way_out}\n".encode())
         return
     level = report.messages.painted(f"{check.level:4}", COLOURS[check.level])
-    repair = f"\n                    {check.repair}" if check.repair else ""
-    report.output.write(f"{level}  {check.name:12}  {check.text}{repair}\n".encode())
+    repair = f"\n                    {way_out}" if way_out else ""
+    report.output.write(f"{level}  {check.name:12}  {text}{repair}\n".encode())

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from jetcli.cli.invocation import Invocation
+from jetcli.cli.streams import MAX_LINE
 from jetcli.errors import LocalFileError
 from jetcli.protocol.policy import shown
 
@@ -58,8 +59,16 @@ def _process_started() -> float:
 
 
 def _handler(handler: logging.Handler, form: str) -> logging.Handler:
-    handler.setFormatter(logging.Formatter(form))
+    handler.setFormatter(_Shown(form))
     return handler
+
+
+class _Shown(logging.Formatter):
+    """Escapes what a terminal would obey: addresses and errors of a peer are in what libraries log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record; only a traceback has more than one."""
+        return "\n".join(shown(line, MAX_LINE) for line in super().format(record).split("\n"))
 
 
 def _private_file(path: Path) -> logging.Handler:

@@ -14,6 +14,9 @@ from jetcli.errors import JetError
 
 Colour = Literal["auto", "always", "never"]
 
+#: Longest line of a failure: it may name two paths, which would be of no use if they were cut.
+MAX_LINE = 8192
+
 _SGR = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
 
@@ -84,9 +87,14 @@ class Messages:
         self._write(f"{text}\n")
 
     def failure(self, error: JetError) -> list[str]:
-        """Return the lines that tell of `error` and the way out of it."""
-        told = f"{self.painted('jet: error:', 'red')} {error.message}"
-        return [told, f"jet: hint: {error.hint}"] if error.hint else [told]
+        """Return the lines that tell of `error` and the way out of it.
+
+        A peer's words in it are escaped where the error is made; what was forgotten there is escaped here.
+        """
+        from jetcli.protocol.policy import shown
+
+        told = f"{self.painted('jet: error:', 'red')} {shown(error.message, MAX_LINE)}"
+        return [told, f"jet: hint: {shown(error.hint, MAX_LINE)}"] if error.hint else [told]
 
     def prompt(self, text: str) -> None:
         """Write a question without ending its line; `answered` says that the terminal has ended it."""

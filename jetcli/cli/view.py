@@ -13,7 +13,7 @@ from functools import singledispatchmethod
 from typing import Any, Protocol
 
 from jetcli.cli.rate import Rate
-from jetcli.cli.streams import Messages
+from jetcli.cli.streams import MAX_LINE, Messages
 from jetcli.cli.wording import duration_text, rate_text, share_text, size_text
 from jetcli.errors import JetError
 from jetcli.protocol.device import Trust
@@ -114,9 +114,9 @@ class View:
 
     def warning(self, message: str, hint: str = "") -> None:
         """Tell what stops nothing but matters."""
-        self.line(f"{self.messages.painted('jet: warning:', 'yellow')} {message}")
+        self.line(f"{self.messages.painted('jet: warning:', 'yellow')} {shown(message, MAX_LINE)}")
         if hint:
-            self.line(f"jet: hint: {hint}")
+            self.line(f"jet: hint: {shown(hint, MAX_LINE)}")
 
     def status(self) -> None:
         """Tell in one line where every running transfer is (SIGUSR1)."""
@@ -245,13 +245,14 @@ class View:
 
     @_tell.register
     def _waiting_on(self, event: happened.Waiting) -> None:
+        cause = shown(event.cause.message, MAX_LINE)
         if event.retry_in is None:
             most = "" if math.isinf(event.until_s) else f" ({duration_text(event.until_s)} at most)"
-            self.line(f"{self._name(event.id)}: {event.cause.message}; waiting for a jet that knows the transfer{most}")
+            self.line(f"{self._name(event.id)}: {cause}; waiting for a jet that knows the transfer{most}")
             return
         who = "the sender" if event.direction == "receive" else "the network"
         self.line(
-            f"{self._name(event.id)}: {event.cause.message}; waiting for {who}"
+            f"{self._name(event.id)}: {cause}; waiting for {who}"
             f" (try {event.attempt} in {duration_text(event.retry_in)})"
         )
 

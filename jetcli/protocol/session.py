@@ -36,6 +36,7 @@ from jetcli.protocol.model import (
     TransportReject,
     TransportReplace,
 )
+from jetcli.protocol.policy import shown
 from jetcli.protocol.selection import Nominee, Selection
 from jetcli.protocol.table import PATH_TABLE, SESSION_TABLE, OutOfOrderError, Path, State, Turn, next_state
 
@@ -357,7 +358,7 @@ class Session:
 
     def _fail(self, cause: str) -> list[Effect]:
         self._move(Turn.FAIL)
-        error = NetworkError(f"no usable connection to {self.peer}: {cause}")
+        error = NetworkError(f"no usable connection to {shown(self.peer)}: {cause}")
         return [fx.DropTransport(), *self.terminate(Reason("connectivity-error"), error)]
 
     # Small questions.

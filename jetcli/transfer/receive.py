@@ -113,7 +113,8 @@ class _Desk:
         self._tasks.discard(task)
         self._active_at = asyncio.get_running_loop().time()
         if not task.cancelled() and (bug := task.exception()) is not None:
-            failure = FileFailed(None, "receive", None, JetError(f"a bug in jet: {type(bug).__name__}: {bug}"))
+            error = JetError(f"a bug in jet: {type(bug).__name__}: {shown(str(bug))}")
+            failure = FileFailed(None, "receive", None, error)
             self._emit(failure)
             self.count(failure)
 

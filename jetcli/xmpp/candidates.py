@@ -17,7 +17,7 @@ from msgspec import Struct
 from jetcli.protocol.bytestream import dst_addr
 from jetcli.protocol.model import Candidate, CandidateType, Socks5Transport
 from jetcli.protocol.nomination import dial_order, priority
-from jetcli.protocol.policy import MAX_CANDIDATES, why_not_dial
+from jetcli.protocol.policy import MAX_CANDIDATES, shown, why_not_dial
 from jetcli.xmpp import socks5
 from jetcli.xmpp.channel import IDLE_S, SocketChannel
 from jetcli.xmpp.listener import Listener, SharedPorts
@@ -189,7 +189,7 @@ class Candidates:
             return True  # its name is resolved, and each address judged, when it is dialled
         if reason := self._why_not(candidate.host, candidate.port):
             self.refused += 1
-            self._told(f"not dialling {candidate.host} port {candidate.port}: {reason}")
+            self._told(f"not dialling {shown(candidate.host)} port {candidate.port}: {reason}")
             return False
         return True
 
@@ -216,7 +216,7 @@ class Candidates:
                 self._proxied = await self._connect(candidate, address)
             await self._activate_proxy(candidate.jid, transport_sid, self._peer)
         except (OSError, socks5.ProxyRefusedError) as error:
-            self._told(f"proxy {candidate.jid} was not activated: {error}")
+            self._told(f"proxy {shown(candidate.jid)} was not activated: {error}")
             return False
         return True
 

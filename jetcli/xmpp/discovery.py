@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from jetcli import __version__
 from jetcli.errors import JetError, RemoteProtocolError
+from jetcli.protocol.policy import shown
 from jetcli.xmpp.account import parsed_jid
 from jetcli.xmpp.ask import ask
 from jetcli.xmpp.socks5 import StreamHost, query_streamhost
@@ -191,7 +192,7 @@ def _introduce(client: aioxmpp.Client, features: Iterable[str]) -> None:
 async def _disco_info(client: aioxmpp.Client, jid: str, timeout_s: float) -> PeerInfo:
     answer = await ask(client, aioxmpp.disco.xso.InfoQuery(), jid, timeout_s)
     if not isinstance(answer, aioxmpp.disco.xso.InfoQuery):
-        raise RemoteProtocolError(f"{jid} sent an empty answer to disco#info")
+        raise RemoteProtocolError(f"{shown(jid)} sent an empty answer to disco#info")
     identity = _best(list(answer.identities))
     return PeerInfo(
         jid,

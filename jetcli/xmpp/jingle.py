@@ -18,7 +18,7 @@ from jetcli.protocol.effects import Limits
 from jetcli.protocol.flood import STANZA_BURST, STANZAS_PER_S, PeerBuckets
 from jetcli.protocol.model import Action, Content, InbandTransport, Initiate, SessionInfo, Terminate, Unknown
 from jetcli.protocol.offer import is_request, yields
-from jetcli.protocol.policy import MAX_SESSIONS
+from jetcli.protocol.policy import MAX_SESSIONS, shown
 from jetcli.protocol.session import Session
 from jetcli.protocol.table import State
 from jetcli.xmpp import payloads, socks5
@@ -139,7 +139,7 @@ class JingleService:
         try:
             self._route(peer, read(iq.payload))
         except RemoteProtocolError as error:
-            self._told(f"{peer}: {error.message}")
+            self._told(f"{shown(peer)}: {error.message}")
             raise _stanza_error(error) from None
 
     def _route(self, peer: str, action: Action) -> None:

@@ -177,9 +177,10 @@ EVIL_EVENTS = [
     happened.FileDone("1", "receive", EVIL, Path("x"), 5, 1.0, "tag"),
     happened.Offered("2", "receive", EVIL, EVIL, 5, EVIL, resumable=False),
     happened.Declined("2", "receive", "policy", EVIL),
-    happened.FileFailed("3", "receive", EVIL, DeclinedError("no"), resumable=False),
-    happened.Warned("odd"),
-    happened.Waiting("3", "send", InterruptedTransferError("connection lost"), 1, 0.5),
+    happened.FileFailed("3", "receive", EVIL, DeclinedError(EVIL, hint=EVIL), resumable=False),
+    happened.Warned(EVIL, hint=EVIL),
+    happened.Waiting("3", "send", InterruptedTransferError(EVIL), 1, 0.5),
+    happened.Waiting("3", "send", InterruptedTransferError(EVIL), 1, None),
     happened.Detail(EVIL),
 ]
 

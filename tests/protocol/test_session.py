@@ -333,6 +333,15 @@ VERBS = st.sampled_from(
 )
 
 
+def test_a_peer_whose_resource_would_turn_the_line_round_is_named_escaped():
+    session = Session("J-1", ADA, "bob@south.example/x\u2067y")
+    session.initiate(offer())
+    session.receive(model.Accept("J-1", offer(socks5(candidate("b-d")))))
+    session.dialled(None)
+    ended = only(fx.Ended, session.receive(info(model.CandidateError())))
+    assert ended.error.message.startswith(r"no usable connection to bob@south.example/x\u2067y: ")
+
+
 @given(st.booleans(), st.lists(st.one_of(ACTIONS, VERBS), max_size=14))
 def test_whatever_comes_the_tables_hold_and_an_illegal_action_changes_nothing(as_initiator, steps):
     session = initiator() if as_initiator else Session("J-1", BOB, ADA, inband=INBAND)
