@@ -5,7 +5,7 @@ still matches its record is judged by `jetcli.transfer`.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
@@ -52,7 +52,8 @@ class TransferRecord(Struct, frozen=True):
     source file, or the directory that receives. `final_name` is the local name there, and `on_exist` what becomes of it
     where it is taken. `part` is a file name inside `path`. `verified` counts the bytes from the start that are
     authenticated and written (a receiver) or confirmed (a sender), `synced` those of them that had reached the disk,
-    both during boot `boot_id`. `created` and `updated` are wall-clock seconds.
+    both during boot `boot_id`. `created` and `updated` are wall-clock seconds. Of what can never be continued there is
+    only the history: it has no session and no device.
     """
 
     id: str
@@ -106,13 +107,15 @@ class Transfers:
     def new_id(self, random: bytes) -> str:
         """Return a short id like `k3v9` that no transfer has, made from `random` (at least 16 bytes).
 
-        It starts with a letter and grows where the short ones are taken.
+        It starts with a letter and grows where the short ones are taken, also by a file of a bundle (`k3v9-2`).
         """
         letters = "".join(_ID_ALPHABET[byte % len(_ID_ALPHABET)] for byte in random[1:])
         candidate = _ID_ALPHABET[random[0] % _ID_ALPHABET.index("2")] + letters
         for length in range(_ID_LENGTH, len(candidate) + 1):
-            if not self._store.rows("SELECT 1 FROM transfers WHERE id = ?", (candidate[:length],)):
-                return candidate[:length]
+            short = candidate[:length]
+            # What begins with it and a hyphen lies before it with a full stop, the character behind the hyphen.
+            if not self._store.rows("SELECT 1 FROM transfers WHERE id >= ? AND id < ? LIMIT 1", (short, f"{short}.")):
+                return short
         raise ValueError("too few random bytes for a new transfer id")
 
     def begin(self, record: TransferRecord) -> None:
@@ -125,6 +128,12 @@ class Transfers:
         """Replace the record of the same id, or keep it as new."""
         sql = f"INSERT OR REPLACE INTO transfers ({_ALL_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608 our own names
         self._store.change(sql, _row(record))
+
+    def note(self, records: Iterable[TransferRecord]) -> None:
+        """Keep records for the history, as `save` does: all of them or none."""
+        with self._store.transaction():
+            for record in records:
+                self.save(record)
 
     def progress(self, transfer_id: str, *, verified: int, synced: int, boot_id: str, now: float) -> None:
         """Record that `verified` bytes are authenticated and written, and `synced` of them on the disk.

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from jetcli.errors import JetError, RemoteProtocolError, UnavailableError, UnsupportedError
+from jetcli.errors import DeclinedError, JetError, RemoteProtocolError, UnavailableError, UnsupportedError
 from jetcli.files.bundle import BundleSource, SmallSource
 from jetcli.files.source import STDIN
 from jetcli.protocol.bundle import MAX_BUNDLE_SIZE, MAX_MEMBERS
 from jetcli.protocol.effects import Ended
 from jetcli.protocol.model import SINGLY, Batch, Cipher, FileDescription, MembersEnded, Range
 from jetcli.protocol.policy import shown
+from jetcli.state.transfers import TransferRecord
 from jetcli.transfer.account import Online
 from jetcli.transfer.events import (
     Accepted,
@@ -37,7 +38,7 @@ from jetcli.transfer.events import (
     Verification,
     Waiting,
 )
-from jetcli.transfer.journal import new_transfer_id
+from jetcli.transfer.journal import history_of, new_transfer_id, note
 from jetcli.transfer.offering import Offering, media_type_of
 from jetcli.transfer.options import SendOptions
 from jetcli.transfer.outcome import Outcome, failure_of, is_transient
@@ -96,6 +97,7 @@ class Bundling:
         self._source = BundleSource(())
         self._first = 0
         self._singly = False
+        self._taken = False
         self._told_at = time.monotonic()
 
     async def run(self) -> list[Result]:
@@ -172,10 +174,12 @@ class Bundling:
 
     def _fail_rest(self, error: JetError) -> None:
         """Tell of every file that has not ended why it did not go."""
-        for place in range(len(self.results), len(self._files)):
+        ended: list[tuple[int, JetError | None]] = []
+        for place in self._left:
             own = copy.copy(error)
             own.message = f"'{shown(self._files[place].name)}' was not sent: {error.message}"
-            self._end(place, own)
+            ended.append((place, own))
+        self._end(ended)
 
     # What is told, of each file.
 
@@ -201,6 +205,7 @@ class Bundling:
         self._emit(Phase(f"waiting for {shown(self.peer.jid)} to accept", self._member_id(self._first)))
 
     def _tell_accepted(self) -> None:
+        self._taken = True
         self._told_at = time.monotonic()
         for place in self._left:
             if place > self._first:
@@ -212,29 +217,41 @@ class Bundling:
         kind, transfer_id = media_type_of(file.name), self._member_id(place)
         self._emit(Offered(transfer_id, "send", self.peer.jid, file.name, file.size, kind, resumable=False))
 
-    def _members_ended(self, note: MembersEnded) -> None:
+    def _members_ended(self, told: MembersEnded) -> None:
         """Take the receiver's word on how files ended, as far as they have been sent."""
-        refused = dict(note.refused)
+        ended: list[tuple[int, JetError | None]] = []
+        refused = dict(told.refused)
         already = len(self.results) - self._first
-        for number in range(already, min(note.count, len(self._source.sent))):
+        for number in range(already, min(told.count, len(self._source.sent))):
             error: JetError | None = self._source.failures.get(number)
             if error is None and (reason := refused.get(number + 1)) is not None:
                 altered = reason.condition == "security-error"
                 name = shown(self._files[self._first + number].name)
                 error = failure_of(Ended(reason, by_peer=True), shown(self.peer.jid), name, flowing=altered)
-            self._end(self._first + number, error)
+            ended.append((self._first + number, error))
+        self._end(ended)
 
-    def _end(self, place: int, error: JetError | None) -> None:
+    def _end(self, ended: Sequence[tuple[int, JetError | None]]) -> None:
+        """Record how files ended, then tell it; as with a file that goes alone, what was not taken has no record."""
+        begun = [(place, error) for place, error in ended if self._taken and not isinstance(error, DeclinedError)]
+        note(self._online.transfers, [self._record(*one) for one in begun], self._emit)
+        for place, error in ended:
+            result = self._result(place, error)
+            self.results.append(result)
+            self._emit(result)
+
+    def _record(self, place: int, error: JetError | None) -> TransferRecord:
+        file, peer = self._files[place], self.peer.bare_jid
+        path, saved = file.path.absolute(), error is None
+        return history_of(self._member_id(place), "send", peer, name=file.name, size=file.size, path=path, saved=saved)
+
+    def _result(self, place: int, error: JetError | None) -> Result:
         file, transfer_id = self._files[place], self._member_id(place)
-        result: Result
         if error is not None:
-            result = FileFailed(transfer_id, "send", file.name, error)
-        else:
-            before, self._told_at = self._told_at, time.monotonic()
-            seconds = self._told_at - before
-            digest = self._source.sent[place - self._first].sha256
-            proof: Verification = "chunks+checksum" if digest else "chunks"
-            told = digest.hex() if digest else None
-            result = FileDone(transfer_id, "send", file.name, None, file.size, seconds, proof, told)
-        self.results.append(result)
-        self._emit(result)
+            return FileFailed(transfer_id, "send", file.name, error)
+        before, self._told_at = self._told_at, time.monotonic()
+        seconds = self._told_at - before
+        digest = self._source.sent[place - self._first].sha256
+        proof: Verification = "chunks+checksum" if digest else "chunks"
+        told = digest.hex() if digest else None
+        return FileDone(transfer_id, "send", file.name, None, file.size, seconds, proof, told)

@@ -1,19 +1,22 @@
 """Keeps the record of each transfer as it goes, so that a later process can continue it."""
 
 import functools
+import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from jetcli.errors import JetError
 from jetcli.files import boot
 from jetcli.files.source import Source, SourceIdentity
 from jetcli.protocol.device import Device
 from jetcli.protocol.model import FileDescription
 from jetcli.state.transfers import RecordedIdentity, TransferRecord, Transfers, TransferState
-from jetcli.transfer.events import Direction
+from jetcli.transfer.events import Direction, Listener, Warned
 
 
 class Journal(Struct, frozen=True):
@@ -104,7 +107,7 @@ class Journal(Struct, frozen=True):
 
 
 class Unrecorded(Journal, frozen=True):
-    """The journal of what comes or goes through a pipe, of which there is nothing to continue."""
+    """The journal of what leaves no record, or has its files recorded one by one."""
 
     def synced(self, verified: int, synced: int) -> None:
         """Record nothing."""
@@ -114,6 +117,65 @@ class Unrecorded(Journal, frozen=True):
 
     def _finish(self, state: TransferState) -> None:
         """Record nothing."""
+
+
+class Noted(Unrecorded, frozen=True):
+    """The journal of what cannot be continued: `record` is kept once it has ended, for the history."""
+
+    record: TransferRecord
+    emit: Listener
+
+    def _finish(self, state: TransferState) -> None:
+        if state is not TransferState.ACTIVE:
+            note(self.transfers, [replace(self.record, state=state, updated=time.time())], self.emit)
+
+
+def history_of(
+    transfer_id: str,
+    direction: Direction,
+    peer: str,
+    *,
+    name: str,
+    size: int | None,
+    path: Path,
+    final_name: str | None = None,
+    saved: bool = True,
+) -> TransferRecord:
+    """Return what the history keeps of a transfer that has ended; `saved` or not, it cannot be continued.
+
+    `peer` is a bare JID; no session and no device of it may ask for the transfer.
+    """
+    now = time.time()
+    return TransferRecord(
+        id=transfer_id,
+        direction=direction,
+        first_sid="",
+        peer=peer,
+        device_keys=b"",
+        name=name,
+        size=size,
+        date=None,
+        media_type=None,
+        path=os.fsencode(path).decode(errors="replace"),  # nobody opens it any more
+        chunked=False,
+        created=now,
+        updated=now,
+        final_name=final_name,
+        verified=(size or 0) if saved else 0,
+        synced=(size or 0) if saved else 0,
+        boot_id=this_boot(),
+        state=TransferState.DONE if saved else TransferState.FAILED,
+    )
+
+
+def note(transfers: Transfers, records: Sequence[TransferRecord], emit: Listener) -> None:
+    """Keep records for the history; that this fails is told, and concerns no file."""
+    if not records:
+        return
+    try:
+        transfers.note(records)
+    except JetError as error:
+        emit(Warned(f"not in the history of transfers: {error.message}", hint=error.hint))
 
 
 @functools.cache

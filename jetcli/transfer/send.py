@@ -13,7 +13,7 @@ from jetcli.errors import (
     SetupError,
     UnsupportedError,
 )
-from jetcli.files.source import Origin, Source, check_sendable
+from jetcli.files.source import STDIN, Origin, Source, check_sendable
 from jetcli.protocol.model import Batch, Cipher, FileDescription, Range
 from jetcli.protocol.offer import cipher_for
 from jetcli.protocol.policy import GCM_LIMIT, shown
@@ -32,7 +32,7 @@ from jetcli.transfer.events import (
     Waiting,
     Warned,
 )
-from jetcli.transfer.journal import Journal, Unrecorded, new_transfer_id
+from jetcli.transfer.journal import Journal, Noted, history_of, new_transfer_id
 from jetcli.transfer.offering import Offering, date_of, media_type_of
 from jetcli.transfer.options import Placing, SendOptions
 from jetcli.transfer.outcome import Outcome, failed
@@ -88,7 +88,7 @@ async def _send_one(
         earlier = await _continue_earlier(online, peer, origin, emit) if isinstance(origin, Source) else None
         if earlier is not None:
             return earlier, peer
-        sending = _Sending(online, peer, origin, options, emit, batch=batch)
+        sending = _Sending(online, peer, origin, options, emit, path=path, batch=batch)
         return await sending.run(), sending.peer
 
 
@@ -150,9 +150,11 @@ class _Sending:
         options: SendOptions,
         emit: Listener,
         *,
+        path: Path,
         batch: Batch | None,
     ) -> None:
         self._online = online
+        self._path = path
         self._source = source
         self._emit = emit
         cipher = cipher_for(peer.abilities)
@@ -245,7 +247,10 @@ class _Sending:
 
     def _begin_journal(self, begun: Begun) -> Journal:
         if not isinstance(self._source, Source):
-            return Unrecorded(self._online.transfers, self._out.id)
+            path = self._path if self._path == STDIN else self._path.absolute()
+            name, size, peer = self._source.name, self._source.size, self.peer.bare_jid
+            record = history_of(self._out.id, "send", peer, name=name, size=size, path=path)
+            return Noted(self._online.transfers, self._out.id, record, self._emit)
         return Journal.begin(
             self._online.transfers,
             self._out.id,

@@ -20,6 +20,7 @@ from jetcli.protocol.bundle import Member, MemberReader
 from jetcli.protocol.model import MembersEnded
 from jetcli.protocol.offer import acceptance
 from jetcli.protocol.policy import local_name, shown, shown_size
+from jetcli.state.transfers import TransferRecord
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import Admitted
 from jetcli.transfer.events import (
@@ -36,7 +37,7 @@ from jetcli.transfer.events import (
     Verification,
 )
 from jetcli.transfer.incoming import Begun, Expected, Incoming
-from jetcli.transfer.journal import Unrecorded
+from jetcli.transfer.journal import Unrecorded, history_of, note
 from jetcli.transfer.options import ReceiveOptions
 from jetcli.transfer.outcome import Broken, Outcome, reason_for
 from jetcli.transfer.ownership import Mailbox
@@ -239,7 +240,8 @@ class Unbundling:
             self._emit(event)
 
     def _tell(self, group: Sequence[Ended]) -> None:
-        """Tell the user how some members ended, then the sender."""
+        """Record how some members ended, tell the user, then the sender."""
+        note(self._online.transfers, [self._record(one) for one in group if _has_history(one)], self._emit)
         for one in group:
             self.through = one.place
             result = None
@@ -249,6 +251,19 @@ class Unbundling:
             self._on_ended(one.place, result)
         refused = tuple((one.place, reason_for(one.error)) for one in group if one.error is not None)
         self._negotiation.inform(MembersEnded(self.through, refused))
+
+    def _record(self, one: Ended) -> TransferRecord:
+        member, final_name = one.member, one.path.name if one.path else None
+        return history_of(
+            self.member_id(one.place),
+            "receive",
+            self._negotiation.session.peer.partition("/")[0],
+            name=member.name,
+            size=member.size,
+            path=self._admitted.directory.absolute(),
+            final_name=final_name,
+            saved=one.path is not None,
+        )
 
     def _announce(self, one: Ended) -> None:
         """Tell what a single file's offer, acceptance and way would have told."""
@@ -276,3 +291,8 @@ class Unbundling:
             result = FileDone(member_id, "receive", name, one.path, size, one.seconds, proof, digest)
         self._emit(result)
         return result
+
+
+def _has_history(one: Ended) -> bool:
+    """Say whether there is something to keep: of a file that was here before, or not wanted, there is not."""
+    return one.path is not None or (one.error is not None and not isinstance(one.error, DeclinedError))

@@ -1,5 +1,6 @@
 """Many small files of one command between jets: one stream, and each file as if it had come alone."""
 
+import json
 import os
 import shlex
 import signal
@@ -189,3 +190,40 @@ def test_small_files_in_band(pair, jet, receiver):
     sending = jet(romeo, "send", "--path", "ibb", "--to", juliet.jid, *files).finished()
     assert (sending.code, receiving.finished().code) == (0, 0), sending
     assert juliet.saved == romeo.saved
+
+
+def history(jet, home) -> list[dict]:
+    rows = [json.loads(line) for line in jet(home, "--json", "status", "--all").finished().stdout.splitlines()]
+    return [row for row in rows if row["type"] == "transfer"]
+
+
+def test_the_history_has_a_row_for_each_file_on_each_side(new_pair, jet, receiver):
+    romeo, juliet = new_pair
+    folder = romeo.files / "folder"
+    folder.mkdir()
+    files = small(romeo, 70)
+    juliet.file("001.bin", b"mine")
+    receiving = receiver(juliet, "--on-exist", "skip")
+    sending = jet(romeo, "send", "--to", juliet.jid, *files, folder).finished()
+    assert (sending.code, receiving.finished().code) == (PARTIAL, 0), sending
+    ended = sorted([*(file.name for file in files if file.name != "001.bin"), "folder.tar"])
+    for home, direction, peer in ((romeo, "send", juliet.jid), (juliet, "receive", romeo.jid)):
+        rows = history(jet, home)
+        assert sorted(row["name"] for row in rows) == ended
+        assert {(row["direction"], row["state"], row["peer"]) for row in rows} == {(direction, "done", peer)}
+        assert [row["size"] for row in rows if row["name"] == "002.bin"] == [1024]
+    assert [row["path"] for row in history(jet, romeo) if row["name"] == "folder.tar"] == [str(folder)]
+    assert [row["path"] for row in history(jet, juliet) if row["name"] == "000.bin"] == [str(juliet.files)]
+    assert jet(romeo, "status").finished().stderr.splitlines()[-1] == "No unfinished transfers."
+
+
+@pytest.mark.matrix
+def test_what_broke_on_the_way_is_in_the_history_of_the_sender_as_failed(new_pair, jet, halfway):
+    romeo, juliet = new_pair
+    sending, receiving, _ = halfway(new_pair, stall_after=None, cut_after=400_000)
+    assert (sending.finished().code, receiving.finished().code) == (PARTIAL, PARTIAL), sending
+    states = {row["name"]: row["state"] for row in history(jet, romeo)}
+    assert sorted(states) == sorted(romeo.saved)
+    assert {name for name, state in states.items() if state == "done"} == set(names(sending))
+    assert {row["state"] for row in history(jet, juliet)} == {"done"}
+    assert sorted(row["name"] for row in history(jet, juliet)) == sorted(juliet.saved)

@@ -170,3 +170,17 @@ def test_only_the_devices_of_a_transfer_take_part_in_it(record: Make) -> None:
     assert not both.knows(bytes([3]) * 32)
     assert not both.knows((b"".join(keys))[16:48])
     assert not record(device_keys=b"").knows(b"")
+
+
+def test_notes_for_the_history_are_kept_together(store: Store, record: Make) -> None:
+    transfers = Transfers(store)
+    transfers.note([record(id=f"k3v9-{place}", state=TransferState.DONE) for place in (2, 3)])
+    assert {kept.id for kept in transfers.history()} == {"k3v9-2", "k3v9-3"}
+    assert transfers.unfinished() == []
+
+
+def test_an_id_is_taken_where_a_file_of_a_bundle_has_it(store: Store, record: Make) -> None:
+    transfers = Transfers(store)
+    short = transfers.new_id(bytes(16))
+    transfers.note([record(id=f"{short}-2")])
+    assert transfers.new_id(bytes(16)) == short + short[-1]

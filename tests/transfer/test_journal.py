@@ -1,13 +1,17 @@
 """The record of a transfer, as a later process finds it."""
 
+import os
+from types import SimpleNamespace
+
 import pytest
 
+from jetcli.errors import LocalFileError
 from jetcli.files.source import Source
 from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.model import FileDescription
 from jetcli.state.store import Store
 from jetcli.state.transfers import Transfers, TransferState
-from jetcli.transfer.journal import Journal, new_transfer_id
+from jetcli.transfer.journal import Journal, Noted, history_of, new_transfer_id, note
 
 BOB = Device("bob@south.test", 7, b"k" * 32, Trust.BLIND)
 
@@ -87,3 +91,38 @@ def test_ids_are_short_and_never_those_of_another_transfer(transfers, begun):
     ids = {begun().id for _ in range(50)}
     assert len(ids) == 50
     assert max(map(len, ids)) <= 6
+
+
+def test_what_cannot_be_continued_is_recorded_once_it_has_ended(transfers, tmp_path):
+    record = history_of("k3v9", "send", BOB.jid, name="dir.tar", size=None, path=tmp_path)
+    journal = Noted(transfers, record.id, record, pytest.fail)
+    journal.active()
+    assert transfers.history() == []
+    journal.done()
+    [kept] = transfers.history()
+    assert (kept.name, kept.state, kept.path) == ("dir.tar", TransferState.DONE, str(tmp_path))
+
+
+def test_nobody_may_ask_for_what_is_only_history(transfers, tmp_path):
+    note(transfers, [history_of("k3v9", "send", BOB.jid, name="a", size=1, path=tmp_path)], pytest.fail)
+    [kept] = transfers.history()
+    assert (kept.first_sid, kept.chunked, kept.knows(BOB.identity_key)) == ("", False, False)
+
+
+def test_a_path_that_is_no_unicode_has_its_history_too(transfers, tmp_path):
+    path = tmp_path / os.fsdecode(b"in-\xff")
+    note(transfers, [history_of("k3v9", "receive", BOB.jid, name="a", size=1, path=path)], pytest.fail)
+    assert transfers.get("k3v9").path == str(tmp_path / "in-\ufffd")
+
+
+def test_a_history_that_cannot_be_kept_is_a_warning(tmp_path):
+    def full(_records):
+        raise LocalFileError("cannot write 'state.db': no space left")
+
+    told: list = []
+    note(
+        SimpleNamespace(note=full), [history_of("k3v9", "send", BOB.jid, name="a", size=1, path=tmp_path)], told.append
+    )
+    assert [event.message for event in told] == [
+        "not in the history of transfers: cannot write 'state.db': no space left"
+    ]
