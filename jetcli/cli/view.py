@@ -62,6 +62,7 @@ class _Running:
     bytes: int = 0
     tenth: int = 0
     told_at: float | None = None
+    moved: bool = False
     rate: Rate = field(default_factory=Rate)
 
 
@@ -214,9 +215,12 @@ class View:
         running = self._running.setdefault(event.id, _Running(event.id, "", event.size))
         running.bytes, running.size = event.bytes, event.size
         running.rate.report(now, event.bytes)
+        moved, running.moved = running.moved, True
         if self._make_bars is None:
             self._progress_line(running, now)
             return
+        if not moved and event.bytes == event.size:
+            return  # it has come whole, as out of a bundle: there is nothing to watch
         if self._bars is None:
             self._bars = self._make_bars(self.messages)
         self._bars.move(event.id, running.name, event.bytes, event.size, running.path)

@@ -199,7 +199,8 @@ class Content(Struct, frozen=True):
 
     `transfer` is the sid of the first session of a resumed transfer, and `prove` asks for a proof of what is held
     before anything is sent (both `urn:jetcli:resume:0`). `bundle` is how many small files the stream carries, from the
-    one that `batch` names on (`urn:jetcli:bundle:0`); None where it is one file.
+    one that `batch` names on (`urn:jetcli:bundle:0`); None where it is one file. `first_size` is the size of the first
+    of them, to be shown.
     """
 
     creator: str
@@ -212,6 +213,7 @@ class Content(Struct, frozen=True):
     prove: bool = False
     batch: Batch | None = None
     bundle: int | None = None
+    first_size: int | None = None
 
 
 #: Conditions of jet's own in a `<reason/>`, beside those of XEP-0234.

@@ -134,7 +134,7 @@ class Bundling:
             file=FileDescription(name=files[0].name, size=source.size),
             offered=self._tell_offer,
             batch=replace(self._batch, index=self._batch.index + self._first),
-            bundle=len(files),
+            bundle=(len(files), files[0].size),
         )
 
         async def begin() -> Begun:
@@ -238,6 +238,8 @@ class Bundling:
         for place, error in ended:
             result = self._result(place, error)
             self.results.append(result)
+            if isinstance(result, FileDone):
+                self._emit(Progress(result.id, "send", result.size, result.size))
             self._emit(result)
 
     def _record(self, place: int, error: JetError | None) -> TransferRecord:

@@ -49,8 +49,8 @@ def media_type_of(name: str) -> str:
 class Offering:
     """Offers `out`, described by `file`; `offered` is called for each offer that has gone out.
 
-    `peer` is the one that could open it in the end, `devices` those that it was sealed for. `batch` and `bundle` say
-    which files of one command these are.
+    `peer` is the one that could open it in the end, `devices` those that it was sealed for. `batch` says which file of
+    one command this is, `bundle` how many of them from there on, and the size of the first.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Offering:
         file: FileDescription,
         offered: Callable[[], None],
         batch: Batch | None = None,
-        bundle: int | None = None,
+        bundle: tuple[int, int] | None = None,
     ) -> None:
         self.peer = peer
         self.devices: tuple[Device, ...] = ()
@@ -135,7 +135,8 @@ class Offering:
         )
         name = f"ft-{secrets.token_hex(4)}"
         content = file_offer(name, self._file, transport, self._out.cipher, envelope)
-        return replace(content, batch=self._batch, bundle=self._bundle)
+        bundle, first_size = self._bundle or (None, None)
+        return replace(content, batch=self._batch, bundle=bundle, first_size=first_size)
 
     def _refuse_downgrade(self) -> None:
         """Refuse a weaker stream for devices all of which have spoken the chunked cipher; raises TrustError."""

@@ -204,7 +204,7 @@ class _Desk:
                 "receive",
                 negotiation.session.peer,
                 file.name or "",
-                None if bundled else admitted.size,
+                admitted.offer.content.first_size if bundled else admitted.size,
                 file.media_type,
                 admitted.between_jets and file.range is not None,
             )
@@ -254,7 +254,6 @@ class _Desk:
             if result is not None:
                 self.results.append(result)
 
-        self._emit(Accepted(transfer_id, "receive"))
         rules = Rules(self._options, consent, frozenset(number - first for number in saved))
         unbundling = Unbundling(
             self._online,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError
+from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError, RemoteProtocolError
 from jetcli.files.bundle import SmallFiles
 from jetcli.protocol.bundle import Member, MemberReader
 from jetcli.protocol.model import MembersEnded
@@ -271,7 +271,9 @@ class Unbundling:
         if one.place > 1:
             peer = self._negotiation.session.peer
             self._emit(Offered(member_id, "receive", peer, member.name, member.size, None, resumable=False))
-            self._emit(Accepted(member_id, "receive"))
+        if isinstance(one.error, DeclinedError | RemoteProtocolError):
+            return  # the rules would not have let it come alone
+        self._emit(Accepted(member_id, "receive"))
         if self._path is not None:
             self._emit(PathChosen(member_id, "receive", self._path.transport, self._path.relay))
 
@@ -288,6 +290,7 @@ class Unbundling:
             digest = member.sha256.hex() if member.sha256 else None
             proof: Verification = "chunks+checksum" if digest else "chunks"
             name, size = one.path.name, member.size
+            self._emit(Progress(member_id, "receive", size, size))
             result = FileDone(member_id, "receive", name, one.path, size, one.seconds, proof, digest)
         self._emit(result)
         return result

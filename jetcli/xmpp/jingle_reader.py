@@ -11,6 +11,7 @@ from lxml import etree
 
 from jetcli.errors import RemoteProtocolError
 from jetcli.protocol import model, policy
+from jetcli.protocol.bundle import MAX_MEMBER_SIZE
 from jetcli.protocol.policy import MAX_CANDIDATES, MAX_DESC, MAX_HASH, MAX_NAME, MAX_SID
 from jetcli.xmpp import payloads
 
@@ -85,7 +86,14 @@ def _only_content(jingle: payloads.Jingle) -> model.Content:
         prove=content.prove is not None,
         batch=_batch(content.batch),
         bundle=number(content.bundle.files, "bundle size", _MAX_BATCH) if content.bundle is not None else None,
+        first_size=_first_size(content.bundle),
     )
+
+
+def _first_size(element: payloads.Bundle | None) -> int | None:
+    if element is None or element.first is None:
+        return None
+    return number(element.first, "size of a bundle's first file", MAX_MEMBER_SIZE)
 
 
 def _batch(element: payloads.Batch | None) -> model.Batch | None:

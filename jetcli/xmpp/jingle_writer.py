@@ -63,6 +63,7 @@ def _write_content(content: model.Content, *, offer: bool = False) -> payloads.C
     if content.bundle is not None:
         element.bundle = payloads.Bundle()
         element.bundle.files = str(content.bundle)
+        element.bundle.first = None if content.first_size is None else str(content.first_size)
     if content.prove:
         element.prove = (model.NS_RESUME, "prove")
     return element

@@ -176,10 +176,11 @@ class Batch(xso.XSO):
 
 
 class Bundle(xso.XSO):
-    """`<bundle/>`: how many small files the stream carries."""
+    """`<bundle/>`: how many small files the stream carries, and the size of the first."""
 
     TAG = (NS_BUNDLE, "bundle")
     files = xso.Attr("files", default=None)
+    first = xso.Attr("first", default=None)
 
 
 class Content(xso.XSO):

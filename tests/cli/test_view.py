@@ -85,6 +85,17 @@ def test_a_slow_transfer_is_mentioned_every_half_minute(view, clock):
     assert lines(view) == [f"k3v9: {second} B, 1 B/s" for second in (30, 60, 90)]
 
 
+def test_what_comes_whole_gets_no_bar(view):
+    def bars(_messages):
+        pytest.fail("a bar for what is over already")
+
+    view = view("receive", bars=bars)
+    view.emit(happened.Offered("k3v9", "receive", JULIET, "a.txt", 5, None, resumable=False))
+    view.emit(happened.Progress("k3v9", "receive", 5, 5))
+    view.emit(happened.FileDone("k3v9", "receive", "a.txt", Path("a.txt"), 5, 0.1, "chunks"))
+    assert lines(view) == [f"{JULIET} offers a.txt, 5 B", "✓ a.txt   5 B in 0.1 s"]
+
+
 def test_a_receiver_says_where_it_waits_and_what_is_declined(view):
     view = view("receive")
     view.emit(happened.Connected("romeo@montague.example/jet.7qk2ab", "montague.example"))

@@ -42,6 +42,9 @@ def test_two_hundred_small_files_go_as_one_stream_and_each_is_told(pair, jet, re
         assert {event["verified"] for event in told} == {"chunks"}
         assert [event["id"] for event in kinds(process, "accepted")] == [event["id"] for event in told]
         assert process.events[-1]["files"] == 200
+        assert {event["size"] for event in kinds(process, "offer")} == {1024}
+        whole = [(event["id"], event["bytes"], event["size"]) for event in kinds(process, "progress")]
+        assert whole == [(event["id"], 1024, 1024) for event in told]
     assert len(kinds(sending, "peer")) == 1  # one offer
 
 
@@ -95,6 +98,20 @@ def test_one_name_that_is_taken_concerns_no_other_file(pair, jet, receiver, on_e
     assert juliet.saved == {"a": b"a", "c": b"c", **left}
     assert names(sending) == ([*"abc"] if code == 0 else [*"ac"])
     assert [event["name"] for event in kinds(sending, "error")] == ([] if code == 0 else ["b"])
+
+
+@pytest.mark.parametrize("place", [pytest.param(0, marks=pytest.mark.matrix), 1], ids=["the first", "another"])
+def test_a_file_that_the_rules_refuse_is_never_told_as_accepted(pair, jet, receiver, place):
+    romeo, juliet = pair
+    contents = {"a": b"a", "b": b"b", "c": b"c"} | {"abc"[place]: b"too large"}
+    files = [romeo.file(name, content) for name, content in contents.items()]
+    receiving = receiver(juliet, "--json", "--max-size", "1")
+    sending = jet(romeo, "--json", "send", "--to", juliet.jid, *files).finished()
+    assert (sending.code, receiving.finished().code) == (PARTIAL, 0), sending
+    refused = kinds(receiving, "offer")[place]
+    assert (refused["name"], refused["size"]) == (files[place].name, 9)
+    assert [event["type"] for event in receiving.events if event["id"] == refused["id"]] == ["offer", "declined"]
+    assert names(receiving) == names(sending) == [file.name for file in files if file != files[place]]
 
 
 @pytest.mark.matrix

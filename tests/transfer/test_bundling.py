@@ -11,7 +11,7 @@ from jetcli.protocol import bundle as limits
 from jetcli.protocol.model import Batch, MembersEnded, Reason
 from jetcli.transfer import bundling as module
 from jetcli.transfer.bundling import Bundling, small_files
-from jetcli.transfer.events import FileDone, FileFailed
+from jetcli.transfer.events import FileDone, FileFailed, Progress
 from jetcli.transfer.options import SendOptions
 
 
@@ -66,15 +66,18 @@ def test_a_bundle_has_its_limits(files, monkeypatch):
 
 @pytest.fixture
 def sent(files):
-    """A bundle of three files of which so many have gone out; its events are in `told`."""
+    """A bundle of three files of which so many have gone out; its events but for progress are in `told`."""
 
-    def send(out: int = 3, paths=None):
+    def ends(told: list):
+        return lambda event: None if isinstance(event, Progress) else told.append(event)
+
+    def send(out: int = 3, paths=None, emit=None):
         told: list = []
         small = small_files(paths or files("a", "b", "c"), set())
         online = SimpleNamespace(transfers=SimpleNamespace(new_id=lambda _random: "k3v9"), network=None)
         peer = SimpleNamespace(jid="juliet@capulet.example/jet.1")
         bundling = Bundling(
-            online, peer, small, SendOptions(), told.append, to="juliet@capulet.example", batch=Batch("b", 1, 3)
+            online, peer, small, SendOptions(), emit or ends(told), to="juliet@capulet.example", batch=Batch("b", 1, 3)
         )
         source = bundling._source = BundleSource(small)
         view = memoryview(bytearray(10_000))
@@ -92,6 +95,14 @@ def test_files_are_done_when_the_receiver_says_so(sent):
     assert [event.id for event in told] == ["k3v9", "k3v9-2"]
     bundling._members_ended(MembersEnded(3))
     assert names(bundling.results) == ["a", "b", "c"]
+
+
+def test_the_whole_of_a_file_is_told_as_progress_before_its_end(sent):
+    events: list = []
+    bundling, _ = sent(emit=events.append)
+    bundling._members_ended(MembersEnded(2, ((1, Reason("decline")),)))
+    assert [type(event) for event in events] == [FileFailed, Progress, FileDone]
+    assert (events[1].id, events[1].bytes, events[1].size) == ("k3v9-2", 4, 4)
 
 
 def test_a_refused_file_fails_by_itself(sent):

@@ -281,3 +281,17 @@ def test_a_mutated_stanza_is_read_or_refused_and_nothing_else_happens(data):
         assert max(map(len, _texts(offer)), default=0) <= LONGEST
         if isinstance(offer, model.Initiate):
             judge(offer.content, "eve@west.example")
+
+
+@pytest.mark.parametrize(("first", "size"), [("first='262144'", 262_144), ("", None)])
+def test_a_bundle_may_tell_the_size_of_its_first_file(first, size):
+    bundle = f"<bundle xmlns='urn:jetcli:bundle:0' files='3' {first}/>"
+    offer = action(f"<content creator='initiator' name='c'>{bundle}</content>", "session-initiate")
+    assert (offer.content.bundle, offer.content.first_size) == (3, size)
+
+
+@pytest.mark.parametrize("first", ["262145", "-1", "x", ""])
+def test_a_first_file_that_no_bundle_can_have_is_refused(first):
+    bundle = f"<bundle xmlns='urn:jetcli:bundle:0' files='3' first='{first}'/>"
+    with pytest.raises(RemoteProtocolError):
+        action(f"<content creator='initiator' name='c'>{bundle}</content>", "session-initiate")

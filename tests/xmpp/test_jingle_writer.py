@@ -12,6 +12,7 @@ from lxml import etree
 from msgspec.structs import replace
 
 from jetcli.protocol import model
+from jetcli.protocol.bundle import MAX_MEMBER_SIZE
 from jetcli.protocol.policy import MAX_CANDIDATES, MAX_DESC, MAX_HASH, MAX_NAME, MAX_SID, MAX_SIZE
 from jetcli.xmpp import payloads
 from jetcli.xmpp.jingle_reader import read
@@ -93,8 +94,9 @@ ENVELOPES = st.builds(
 SECURITIES = st.builds(
     model.Security, optional(SIDS), optional(texts(MAX_DESC)), optional(texts(MAX_DESC)), optional(ENVELOPES)
 )
+BUNDLES = st.tuples(st.integers(0, 1_000_000), optional(st.integers(0, MAX_MEMBER_SIZE)))
 CONTENTS = st.builds(
-    model.Content,
+    lambda bundle, **fields: model.Content(**fields, bundle=bundle[0], first_size=bundle[1]),
     creator=CREATORS,
     name=SIDS,
     senders=optional(st.sampled_from(["initiator", "responder", "both", "none"])),
@@ -104,7 +106,7 @@ CONTENTS = st.builds(
     transfer=optional(SIDS),
     prove=st.booleans(),
     batch=optional(st.integers(1, 1_000_000).map(lambda of: model.Batch("b", (of + 1) // 2, of))),
-    bundle=optional(st.integers(0, 1_000_000)),
+    bundle=st.one_of(st.just((None, None)), BUNDLES),
 )
 NOTES = st.one_of(
     st.builds(model.CandidateUsed, SIDS),
