@@ -93,7 +93,7 @@ def share(invocation: Invocation, /, **chosen: Any) -> int:
 @click.argument("what", metavar="WHAT")
 @click.argument("jid", metavar="JID", shell_complete=contacts)
 @click.option("-d", "--dir", "directory", type=FILE, metavar="DIR", help="Save the file in this directory.")
-@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save the file under this name.")
+@click.option("-o", "--output", type=FILE, metavar="FILE", help="Save the file under this name; - is standard output.")
 @click.option("--on-exist", type=click.Choice(["rename", "skip", "fail"]), help="What to do where the name is taken.")
 @click.option("--path", type=PATHS, help="How the bytes may travel; `relay` hides your address. Default: auto.")
 @retry_option

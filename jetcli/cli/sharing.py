@@ -55,16 +55,20 @@ def request_command(
     peer = addresses.peer_address(jid, lambda: config_of(invocation).aliases, hint="jet request WHAT JID")
     if output is not None and directory is not None:
         raise UsageError("-o names a file and -d a directory: give one of them")
-    report = invocation.begin("request", "receive")
+    stdout = str(output) == "-"
+    if stdout:
+        output = None
+    report = invocation.begin("request", "receive", events_to_stderr=stdout)
     config = config_of(invocation)
     network = network_of(invocation, config, path, retry)
     options = ReceiveOptions(
         saving_directory(directory or (output.parent if output else config.receive.directory) or Path()),
         network,
-        output=free_name(output),
+        output=output if on_exist == "skip" else free_name(output),
         on_exist=on_exist or "rename",
         max_size=config.receive.max_size,
         allow_hidden=config.receive.allow_hidden,
+        stdout=stdout,
     )
 
     async def work(online: "Online") -> int:

@@ -150,7 +150,7 @@ class SmallFiles:
         `name` is a single component. Raises LocalFileError where nothing was saved.
         """
         if on_exist in {"fail", "skip"} and self.is_taken(name):
-            raise LocalFileError(f"'{shown(name)}' exists already", hint="jet receive -o NAME takes another name")
+            raise LocalFileError(f"'{shown(name)}' exists already", hint="--on-exist rename keeps both")
         part = f".jet-{self._id}-{place}.part"
         try:
             descriptor = os.open(part, _PART_FLAGS, 0o600, dir_fd=self._directory)

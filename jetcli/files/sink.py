@@ -129,7 +129,8 @@ class Sink:
         sink = cls(directory, name, transfer_id, size=size, on_exist=on_exist, output=output)
         with sink._closed_on_error():
             if sink._on_exist in {"fail", "skip"} and is_taken(name, sink._directory):
-                raise LocalFileError(f"'{shown(name)}' exists already", hint="jet receive -o NAME takes another name")
+                hint = "--on-exist rename keeps both, -o NAME chooses another name"
+                raise LocalFileError(f"'{shown(name)}' exists already", hint=hint)
             sink._open_part(os.O_CREAT | os.O_EXCL)
             # The umask may have taken away even what jet needs to come back to it.
             set_mode(sink._descriptor, 0o600)

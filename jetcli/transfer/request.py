@@ -1,12 +1,14 @@
 """Requesting a file that a contact shares, under a secret of our own (XEP-0391 section 4.2)."""
 
+import os
 import re
 import secrets
 
 from msgspec import Struct
 
 from jetcli.errors import DeclinedError, JetError, RemoteProtocolError
-from jetcli.files.sink import Sink, check_space
+from jetcli.files.pipe import HeldBackOutput, PipeOutput
+from jetcli.files.sink import Output, Sink, check_space
 from jetcli.protocol.device import Device
 from jetcli.protocol.model import IV_SIZE, Cipher, Content, FileDescription, Hash, TransportSecret
 from jetcli.protocol.offer import file_request
@@ -15,9 +17,10 @@ from jetcli.transfer.account import Online
 from jetcli.transfer.collection import Collection
 from jetcli.transfer.events import Accepted, Detail, FileDone, FileFailed, Listener, Offered, Phase, Waiting
 from jetcli.transfer.incoming import Begun, Expected, Incoming
-from jetcli.transfer.journal import Journal, new_transfer_id
+from jetcli.transfer.journal import Journal, Unrecorded, new_transfer_id
 from jetcli.transfer.options import ReceiveOptions
 from jetcli.transfer.outcome import Outcome, failed, failure_of, reason_for
+from jetcli.transfer.outlets import STDOUT
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer, resuming_peers
 from jetcli.transfer.persistence import persist
@@ -63,6 +66,7 @@ class _Request:
         self._id = new_transfer_id(online.transfers)
         found = _SHA256.fullmatch(what)
         self._sha256 = bytes.fromhex(found[1]) if found else None
+        self._name = what
 
     async def run(self, to: str) -> FileDone | FileFailed:
         bare_jid, _, resource = to.partition("/")
@@ -101,32 +105,39 @@ class _Request:
 
     async def _receive(self, promised: _Promised) -> FileDone | FileFailed:
         sink = self._sink(promised.file.name or "", promised.size)
-        peer = promised.negotiation.session.peer
-        self._emit(Offered(self._id, "receive", peer, promised.file.name or "", promised.size, None, resumable=True))
+        peer, goes_on = promised.negotiation.session.peer, sink.resumable
+        self._emit(Offered(self._id, "receive", peer, promised.file.name or "", promised.size, None, resumable=goes_on))
         self._emit(Accepted(self._id, "receive"))
         with self._online.ownership.own(self._id) as mailbox:
             outcome = await self._persist(promised, sink, mailbox)
         if isinstance(outcome, FileDone):
             return outcome
-        event = failed(outcome, self._id, "receive", sink.name)
+        event = failed(outcome, self._id, "receive", self._name)
         self._emit(event)
         return event
 
-    def _sink(self, offered: str, size: int) -> Sink:
-        """Make the part, by the rules for what is offered to us."""
+    def _sink(self, offered: str, size: int) -> Output:
+        """Open where it goes, by the rules for what is offered to us."""
         options = self._options
-        directory = options.output.parent if options.output else options.directory
-        name = options.output.name if options.output else local_name(offered, allow_hidden=options.allow_hidden)
         if options.max_size is not None and size > options.max_size:
             raise DeclinedError(f"'{shown(offered)}' is larger than --max-size ({shown_size(size)})")
+        if options.stdout:
+            self._name = shown(offered)
+            pipe = PipeOutput(STDOUT)
+            # What is asked for by its digest is that file only when all of it has come.
+            return pipe if self._sha256 is None else HeldBackOutput(pipe, size)
+        directory = options.output.parent if options.output else options.directory
+        name = options.output.name if options.output else local_name(offered, allow_hidden=options.allow_hidden)
+        if options.on_exist == "skip" and os.path.lexists(directory / name):
+            raise DeclinedError(f"'{shown(name)}' is here already")
         check_space(directory, size)
-        output = options.output is not None
+        self._name, output = name, options.output is not None
         return Sink.create(directory, name, self._id, size=size, on_exist=options.on_exist, output=output)
 
-    async def _persist(self, promised: _Promised, sink: Sink, mailbox: Mailbox) -> Outcome:
+    async def _persist(self, promised: _Promised, sink: Output, mailbox: Mailbox) -> Outcome:
         expected = Expected(
             id=self._id,
-            name=sink.name,
+            name=self._name,
             size=promised.size,
             date=promised.file.date,
             cipher=Cipher.CHUNKED,
@@ -161,7 +172,9 @@ class _Request:
             tell=tell,
         )
 
-    def _journal(self, promised: _Promised, sink: Sink) -> Journal:
+    def _journal(self, promised: _Promised, sink: Output) -> Journal:
+        if not isinstance(sink, Sink):
+            return Unrecorded(self._online.transfers, self._id)
         session = promised.negotiation.session
         return Journal.begin(
             self._online.transfers,

@@ -143,7 +143,8 @@ class Jet:
     @property
     def events(self) -> list[dict]:
         """The events of `--json` so far; they give way where standard output is for a file's bytes."""
-        to_stdout = "receive" in self.args and {"--stdout", "--unverified-stdout", "-"} & set(self.args)
+        receives = {"receive", "request"} & set(self.args)
+        to_stdout = receives and {"--stdout", "--unverified-stdout", "-"} & set(self.args)
         return [json.loads(line) for line in self._lines("stderr" if to_stdout else "stdout") if line.startswith("{")]
 
     def ready(self) -> str:

@@ -48,3 +48,46 @@ def test_what_is_unknown_and_what_is_not_allowed_have_the_same_answer(sharing, j
     asking = jet(juliet, "request", what, romeo.jid).finished()
     assert (asking.code, asking.error) == (9, f"{romeo.jid} shares no '{what}' with us"), asking
     assert juliet.saved == {}
+
+
+@pytest.mark.parametrize("by_digest", [False, True], ids=["by-name", "by-digest"])
+def test_a_shared_file_goes_to_standard_output(sharing, jet, by_digest):
+    text = "".join(f"line {number}\n" for number in range(50_000)).encode()
+    romeo, juliet, _ = sharing(name="notes.txt", size=text)
+    what = hashlib.sha256(text).hexdigest() if by_digest else "notes.txt"
+    asking = jet(juliet, "--json", "request", what, romeo.jid, "-o", "-").finished()
+    assert asking.code == 0, asking
+    assert asking.stdout.encode() == text
+    assert juliet.saved == {}
+    assert asking.event("file")["path"] is None
+
+
+def test_standard_output_is_no_directory(sharing, jet):
+    romeo, juliet, _ = sharing()
+    asking = jet(juliet, "request", "film.mkv", romeo.jid, "-o", "-", "-d", ".").finished()
+    assert (asking.code, asking.error) == (2, "-o names a file and -d a directory: give one of them")
+
+
+@pytest.mark.parametrize(
+    ("on_exist", "code", "error", "hint"),
+    [
+        ("skip", 9, "'film.mkv' is here already", ""),
+        ("fail", 13, "'film.mkv' exists already", "--on-exist rename keeps both, -o NAME chooses another name"),
+    ],
+)
+def test_a_requested_file_whose_name_is_taken_is_skipped_or_fails_as_the_user_says(
+    sharing, jet, on_exist, code, error, hint
+):
+    romeo, juliet, _ = sharing()
+    juliet.file("film.mkv", b"mine")
+    asking = jet(juliet, "request", "film.mkv", romeo.jid, "--on-exist", on_exist).finished()
+    assert (asking.code, asking.error, asking.hint) == (code, error, hint), asking
+    assert juliet.saved == {"film.mkv": b"mine"}
+
+
+def test_a_name_of_our_own_that_is_taken_is_skipped_too(sharing, jet):
+    romeo, juliet, _ = sharing()
+    mine = juliet.file("mine", b"mine")
+    asking = jet(juliet, "request", "film.mkv", romeo.jid, "-o", "mine", "--on-exist", "skip").finished()
+    assert (asking.code, asking.error) == (9, "'mine' is here already"), asking
+    assert mine.read_bytes() == b"mine"
