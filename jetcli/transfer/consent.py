@@ -45,7 +45,8 @@ class Consents:
         bare_jid, device = negotiation.session.peer.partition("/")[0], admitted.opened.device.identity_key
         if self._options.accept_all or self._options.senders or bare_jid in self._welcome:
             return Consent(accept=True)
-        if earlier := self._commands.agreed(device, batch):
+        files = admitted.offer.content.bundle or 1
+        if earlier := self._commands.agreed(device, batch, files):
             if not earlier.accept:
                 raise RefusedError(earlier.reason)
             return earlier
@@ -60,7 +61,7 @@ class Consents:
                 )
         finally:
             self._waiting[bare_jid] -= 1
-        self._commands.answer(device, batch, answer)
+        self._commands.answer(device, batch, answer, files)
         if not answer.accept:
             raise RefusedError(answer.reason)
         if answer.always:

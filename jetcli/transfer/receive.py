@@ -36,7 +36,7 @@ from jetcli.transfer.events import (
 )
 from jetcli.transfer.journal import new_transfer_id
 from jetcli.transfer.options import OnExist, ReceiveOptions
-from jetcli.transfer.outcome import Outcome, failed, reason_for
+from jetcli.transfer.outcome import Broken, Outcome, failed, reason_for
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.persistence import patience_s, pause_before, persist
 from jetcli.transfer.reception import Reception
@@ -196,7 +196,7 @@ class _Desk:
             raise _SinglyError
         admitted = await admit(self._online, self._options, negotiation)
         seen.device = admitted.opened.device.identity_key
-        self._commands.began(seen.device, seen.batch)
+        self._commands.began(seen.device, seen.batch, seen.count)
         file = admitted.offer.file
         self._emit(
             Offered(
@@ -266,13 +266,17 @@ class _Desk:
         )
         async with run:
             outcome = await unbundling.run()
+            back: asyncio.Event | None = None
+            if isinstance(outcome, Broken) and outcome.transient and retries:
+                # At once: the sender may be back before the user's commands have ended.
+                back = self._commands.broke(device, batch, seen.count)
         if isinstance(outcome, FileDone):
             self._ended_files(seen)
             return None
         await negotiation.close()
-        if outcome.transient and retries:
+        if back is not None:
             self._emit(Waiting(transfer_id, "receive", outcome.error, 1, pause_before(1)))
-            if await self._commands.returns(device, batch, patience_s(retries)):
+            if await self._commands.returns(back, patience_s(retries)):
                 return None
         return unbundling.failed(outcome)
 

@@ -189,6 +189,21 @@ def test_after_a_cut_the_rest_is_sent_and_nothing_twice(pair, halfway):
 
 
 @pytest.mark.matrix
+def test_a_person_is_asked_once_although_the_line_is_cut_in_the_middle(pair, over, receiver, jet):
+    romeo, juliet = pair
+    over(romeo, juliet, cut_after=400_000)
+    files = small(romeo, 120, 4096)
+    receiving = receiver(juliet, "--retry", "9", terminal=True)
+    sending = jet(romeo, "--json", "send", "--retry", "9", "--to", juliet.jid, *files)
+    receiving.wait_for("Accept?")
+    receiving.type("y\n")
+    assert (sending.finished().code, receiving.finished().code) == (0, 0), sending
+    assert juliet.saved == romeo.saved
+    assert len(kinds(sending, "waiting")) == 1
+    assert receiving.stderr.count("Accept?") == 1
+
+
+@pytest.mark.matrix
 def test_a_cut_without_a_retry_tells_of_every_file_that_did_not_come(pair, halfway):
     romeo, juliet = pair
     sending, receiving, _ = halfway(pair, stall_after=None, cut_after=400_000)

@@ -98,6 +98,37 @@ async def test_the_while_does_not_run_as_long_as_a_file_is_here(tally, monkeypat
     assert tally.finished == 0
 
 
+async def test_a_file_that_comes_again_and_again_ends_its_command(tally):
+    tally.files(1, of=2)
+    assert tally.finished == 0
+    tally.files(1, of=2)
+    assert tally.finished == 1
+
+
+async def test_a_command_ends_when_none_of_its_files_is_here_any_more(tally):
+    for number in (1, 2, 3):
+        tally.commands.began(ALICE, Batch("b1", number, 3))
+    tally.commands.ended(ALICE, Batch("b1", 3, 3))
+    tally.commands.ended(ALICE, Batch("b1", 2, 3))
+    assert tally.finished == 0, "what is run for the first file takes its time"
+    tally.commands.ended(ALICE, Batch("b1", 1, 3))
+    assert tally.finished == 1
+
+
+async def test_an_answer_ends_with_its_command(tally):
+    tally.commands.answer(ALICE, Batch("b1", 1, 3), Consent(accept=True))
+    tally.files(1, 3, of=3)
+    assert tally.commands.agreed(ALICE, Batch("b1", 2, 3)) is None
+
+
+async def test_an_answer_ends_with_a_command_whose_sender_left_early(tally, monkeypatch):
+    monkeypatch.setattr(commands, "NEXT_FILE_S", 0.01)
+    tally.commands.answer(ALICE, Batch("b1", 1, 3), Consent(accept=True))
+    tally.files(1, of=3)
+    await asyncio.wait_for(tally.one.wait(), 10)
+    assert tally.commands.agreed(ALICE, Batch("b1", 2, 3)) is None
+
+
 async def test_an_answer_holds_for_the_files_of_its_command_only(tally):
     batch = Batch("b1", 1, 2)
     tally.commands.answer(ALICE, batch, Consent(accept=False, reason="not now"))
@@ -139,11 +170,31 @@ async def test_what_is_saved_of_a_command_is_remembered_until_it_ends():
 
 async def test_a_command_whose_sender_comes_back_goes_on():
     commands = Commands(lambda: None)
-    waiting = asyncio.ensure_future(commands.returns(b"device", Batch("b", 1, 3), 60.0))
-    await asyncio.sleep(0)
-    commands.began(b"device", Batch("b", 2, 3))
-    assert await waiting
+    commands.began(b"device", Batch("b", 1, 3), 3)
+    back = commands.broke(b"device", Batch("b", 1, 3), 3)
+    assert not back.is_set()
+    commands.began(b"device", Batch("b", 2, 3), 2)
+    assert back.is_set()
+
+
+async def test_each_break_of_a_command_waits_for_a_return_of_its_own():
+    commands = Commands(lambda: None)
+    for _ in range(2):
+        commands.began(b"device", Batch("b", 1, 3), 3)
+        back = commands.broke(b"device", Batch("b", 1, 3), 3)
+        assert not back.is_set()
+
+
+async def test_a_sender_that_is_back_and_has_ended_its_command_is_not_waited_for():
+    commands = Commands(lambda: None)
+    commands.began(b"device", Batch("b", 1, 3), 3)
+    back = commands.broke(b"device", Batch("b", 1, 3), 3)
+    commands.began(b"device", Batch("b", 3, 3))
+    commands.ended(b"device", Batch("b", 3, 3))
+    assert back.is_set()
 
 
 async def test_a_command_whose_sender_stays_away_is_not_waited_for_for_ever():
-    assert not await Commands(lambda: None).returns(b"device", Batch("b", 1, 3), 0.0)
+    commands = Commands(lambda: None)
+    commands.began(b"device", Batch("b", 1, 3), 3)
+    assert not await commands.returns(commands.broke(b"device", Batch("b", 1, 3), 3), 0.0)
