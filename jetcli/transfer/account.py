@@ -21,6 +21,7 @@ from jetcli.protocol.effects import Limits
 from jetcli.protocol.fingerprint import fingerprint
 from jetcli.protocol.invite import Invite
 from jetcli.protocol.offer import is_request
+from jetcli.protocol.policy import MAX_SESSIONS
 from jetcli.protocol.quirks import RECEIVING, SENDING, Quirks, quirks_of
 from jetcli.protocol.scram import ScramKeys
 from jetcli.state.config import Account
@@ -57,6 +58,8 @@ WORKERS = 4
 
 #: How long a session may wait until somebody here answers what continues or requests a file, or takes an offer.
 EARLY_S = 30.0
+#: Publishing and draining mostly wait, for a disk or for the peer: as many at once as there may be sessions.
+FINISHERS = MAX_SESSIONS
 
 #: How long a sender waits before it asks again a server that takes no more sessions of the account.
 SESSION_PAUSE_S = 2.0
@@ -132,7 +135,10 @@ class Online:
         self.chunked_peers = ChunkedPeers(store)
         self.trust = TrustBook(store, credentials.trust, credentials.fingerprints)
         self.throttle = Throttle(network.rate)
+        #: One worker a stream, for as long as that takes. What ends a stream, or comes before it, never queues there.
         self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="jet-stream")
+        self.hashing = ThreadPoolExecutor(WORKERS, thread_name_prefix="jet-hash")
+        self.finishing = ThreadPoolExecutor(FINISHERS, thread_name_prefix="jet-finish")
         self.bare_jid = credentials.account.jid
         self.ownership = Ownership(credentials.directory, command)
         self._on_offer: Callable[[Negotiation], None] | None = None
@@ -156,7 +162,8 @@ class Online:
         store = Store.open(credentials.directory)
         self = cls(credentials, network, store, emit, command=command)
         self._stack.callback(store.close)
-        self._stack.callback(self.pool.shutdown)
+        for pool in (self.pool, self.hashing, self.finishing):
+            self._stack.callback(pool.shutdown)
         try:
             await self._start(credentials, receiving=receiving, command=command)
         except BaseException:

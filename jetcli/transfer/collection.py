@@ -191,7 +191,7 @@ class Collection(Continuation):
         """Publish a file of which nothing is missing."""
         loop = asyncio.get_running_loop()
         try:
-            path = await loop.run_in_executor(self._online.pool, sink.publish, believed_time(record.date))
+            path = await loop.run_in_executor(self._online.finishing, sink.publish, believed_time(record.date))
         except JetError as error:
             return self._broken(error, transient=False)
         return self._complete(path, sink.position)

@@ -26,7 +26,7 @@ from jetcli.transfer.events import FileDone, Listener, PathChosen, Phase, Progre
 from jetcli.transfer.journal import Journal
 from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, last_word, reason_for
 from jetcli.transfer.ownership import Mailbox
-from jetcli.transfer.patience import Patience
+from jetcli.transfer.patience import Patience, Turn
 from jetcli.transfer.proving import show_prefix
 from jetcli.transfer.pump import BothEnds, Counter, pump
 from jetcli.transfer.stream import ReceivedStream, receive_stream
@@ -163,7 +163,11 @@ class Incoming:
             # A proxy holds the last bytes back until the sender closes, and the sender waits for our end.
             loop.call_soon_threadsafe(self._negotiation.terminate, "success")
 
+        turn = Turn()
+
         def work(counter: Counter, stop: threading.Event) -> ReceivedStream:
+            turn.begin()
+
             def progress(position: int) -> None:
                 counter.set(position)
                 if expected.most is not None and position > expected.most:
@@ -185,7 +189,7 @@ class Incoming:
                 name=shown(expected.name),
             )
 
-        local = (self._sink, self._online.throttle)
+        local = (turn, self._sink, self._online.throttle)
         patience = Patience(self._negotiation, channel, *local, idle_s=self._online.network.idle_s)
 
         def told(position: int) -> None:
@@ -265,7 +269,9 @@ class Incoming:
     async def _publish(self) -> Path | None:
         """Publish the verified file, telling the peer now and then that we are alive."""
         loop = asyncio.get_running_loop()
-        publishing = loop.run_in_executor(self._online.pool, self._sink.publish, believed_time(self._expected.date))
+        publishing = loop.run_in_executor(
+            self._online.finishing, self._sink.publish, believed_time(self._expected.date)
+        )
         while not publishing.done():
             await asyncio.wait({publishing}, timeout=ALIVE_S)
             if not publishing.done():

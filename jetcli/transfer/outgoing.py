@@ -22,7 +22,7 @@ from jetcli.transfer.events import Direction, FileDone, Listener, PathChosen, Ph
 from jetcli.transfer.journal import Journal
 from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, last_word, reason_for
 from jetcli.transfer.ownership import Mailbox
-from jetcli.transfer.patience import Patience
+from jetcli.transfer.patience import Patience, Turn
 from jetcli.transfer.proving import demand_prefix
 from jetcli.transfer.pump import BothEnds, Counter, pump
 from jetcli.transfer.stream import SentStream, send_stream
@@ -157,7 +157,11 @@ class Outgoing:
         out, agreed = self._out, begun.agreed
         transcript = self._transcript(begun) if out.between_jets else None
 
+        turn = Turn()
+
         def work(counter: Counter, stop: threading.Event) -> SentStream:
+            turn.begin()
+
             def moved(position: int) -> None:
                 if counter.position == agreed.offset:
                     phase_over("first byte")
@@ -178,7 +182,7 @@ class Outgoing:
                 written_back=out.written_back if begun.negotiation.path is PathKind.PROXY else 0,
             )
 
-        local = (out.source, self._online.throttle)
+        local = (turn, out.source, self._online.throttle)
         patience = Patience(begun.negotiation, channel, *local, idle_s=self._online.network.idle_s)
 
         def progress(position: int) -> None:
@@ -206,7 +210,7 @@ class Outgoing:
             negotiation.inform(checksum(sent.sha256, hex_text=self._out.hex_checksum))
         self._emit(Phase("waiting for the confirmation", self._out.id))
         negotiation.await_confirmation()
-        draining = asyncio.get_running_loop().run_in_executor(self._online.pool, channel.drain, _DRAIN_S)
+        draining = asyncio.get_running_loop().run_in_executor(self._online.finishing, channel.drain, _DRAIN_S)
         try:
             end = await asyncio.shield(negotiation.ended)
         finally:

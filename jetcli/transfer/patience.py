@@ -1,7 +1,7 @@
 """Waiting for someone at one end: a stream that stands still because a pipe does, and not because the line is dead.
 
 The side whose pipe waits says so (an empty session-info); the other side then waits on, where it would have given up a
-dead line. Only jets do either.
+dead line. So does a side whose workers are all busy with other streams. Only jets do either.
 """
 
 import math
@@ -15,6 +15,8 @@ from jetcli.xmpp.negotiation import Negotiation
 #: How often a side says that it waits, as a share of the idle time, and how long the other believes it.
 _SHARE = 4
 _BELIEVED_S = 60.0
+#: A free worker begins before this: a stream that has not begun by then is queued.
+_AT_ONCE_S = 0.1
 
 
 class Waits(Protocol):
@@ -23,6 +25,23 @@ class Waits(Protocol):
     @property
     def waiting(self) -> bool:
         """Whether it waits for somebody."""
+
+
+class Turn:
+    """A stream's turn on a worker thread: it waits from the moment when it is queued until the worker calls `begin`."""
+
+    def __init__(self) -> None:
+        self._queued_at = time.monotonic()
+        self._begun = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether no worker has been free for it."""
+        return not self._begun and time.monotonic() - self._queued_at >= _AT_ONCE_S
+
+    def begin(self) -> None:
+        """Note that a worker has begun; for any thread."""
+        self._begun = True
 
 
 class Patience:

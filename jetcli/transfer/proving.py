@@ -44,7 +44,7 @@ async def demand_prefix(
 async def _hash(online: Online, negotiation: Negotiation, file: Readable, length: int) -> bytes:
     stop = threading.Event()
     every_s = min(ALIVE_S, online.network.idle_s / _SHARE)
-    hashing = asyncio.get_running_loop().run_in_executor(online.pool, prefix_sha256, file, length, stop)
+    hashing = asyncio.get_running_loop().run_in_executor(online.hashing, prefix_sha256, file, length, stop)
     waiting: set[asyncio.Future[Any]] = {hashing, negotiation.ended}
     try:
         while not hashing.done():

@@ -54,7 +54,7 @@ class Session:
 @pytest.fixture
 def online():
     with ThreadPoolExecutor(1) as pool:
-        yield SimpleNamespace(pool=pool, network=SimpleNamespace(idle_s=IDLE_S))
+        yield SimpleNamespace(hashing=pool, network=SimpleNamespace(idle_s=IDLE_S))
 
 
 async def test_who_hashes_says_so_more_often_than_the_other_side_has_patience(online):
