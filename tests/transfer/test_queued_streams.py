@@ -91,8 +91,7 @@ class Side:
     def __init__(self, peer, channel, *, initiator):
         loop = asyncio.get_running_loop()
         self.session = SimpleNamespace(peer=peer, sid="s1", initiator=initiator)
-        self.channel, self.ended = loop.create_future(), loop.create_future()
-        self.channel.set_result(channel)
+        self._channel, self.ended = channel, loop.create_future()
         self.pinged = asyncio.Event()
         self.pinged_at = -1e9
         self.other = None
@@ -109,6 +108,9 @@ class Side:
         for side in (self, self.other):
             if not side.ended.done():
                 side.ended.set_result(Ended(reason, by_peer=side is self.other))
+
+    async def take_channel(self):
+        return self._channel
 
     def first_byte(self):
         pass
