@@ -1,7 +1,7 @@
 """Directories as one tar stream: packed while they are sent, unpacked into a new directory after they are verified.
 
-Unpacking trusts nothing: tarfile only reads, and `jetcli.files.extraction` makes what may be made. Nothing is unpacked
-over what is there already.
+Unpacking trusts nothing: `jetcli.files.tarstream` reads with limits, and `jetcli.files.extraction` makes what may be
+made. Nothing is unpacked over what is there already.
 """
 
 import lzma
@@ -21,9 +21,10 @@ from jetcli.files.extraction import ArchiveError, Extraction
 from jetcli.files.pipe import PipeSource
 from jetcli.files.publish import is_taken
 from jetcli.files.reason import reason
+from jetcli.files.tarstream import TarStream
 from jetcli.protocol.policy import numbered, shown
 
-_PIECE = 256 * 1024
+_DAMAGED = "it is damaged, or no archive"
 
 
 class ArchiveSource(PipeSource):
@@ -120,16 +121,18 @@ def unpack(archive: Path, *, most: int | None = None) -> Path:
     """
     target = _new_directory(archive)
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            lifted = _extract(tar, target, most)
+        with archive.open("rb") as file:
+            lifted = _extract(TarStream(file), target, most)
     except ArchiveError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise _refused(archive, str(error)) from error
     except (tarfile.TarError, ValueError, EOFError, zlib.error, lzma.LZMAError) as error:
         shutil.rmtree(target, ignore_errors=True)
-        raise _refused(archive, "it is damaged, or no archive") from error
+        raise _refused(archive, _DAMAGED) from error
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
+        if error.errno is None:  # bz2 and gzip say so what they cannot decompress
+            raise _refused(archive, _DAMAGED) from error
         raise LocalFileError(f"cannot unpack '{shown(archive.name)}': {reason(error)}") from error
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
@@ -142,26 +145,16 @@ def _refused(archive: Path, cause: str) -> RemoteProtocolError:
     return RemoteProtocolError(f"'{shown(archive.name)}' was not unpacked: {cause}", condition="decline")
 
 
-def _extract(tar: tarfile.TarFile, target: Path, most: int | None) -> bool:
+def _extract(tar: TarStream, target: Path, most: int | None) -> bool:
     """Unpack into `target`; tell whether what lies there may be moved up by a level."""
     root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         extraction = Extraction(root, most)
-        for member in tar:
-            extraction.add(member, _content(tar, member))
+        while (member := tar.next()) is not None:
+            extraction.add(member, tar.content(member))
     finally:
         os.close(root)
     return not extraction.links_leave_top
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[tuple[int, bytes]]:
-    file, place = tar.extractfile(member), 0
-    while file is not None and place < member.size:
-        piece = file.read(min(_PIECE, member.size - place))
-        if not piece:
-            raise EOFError
-        yield place, piece
-        place += len(piece)
 
 
 def _new_directory(archive: Path) -> Path:

@@ -14,6 +14,8 @@ import stat
 import tarfile
 from collections.abc import Iterable, Sequence
 
+from msgspec import Struct
+
 from jetcli.protocol.policy import shown
 
 #: Names cost inodes and blocks that no size counts. This is twice the source tree of Linux.
@@ -36,6 +38,21 @@ class ArchiveError(Exception):
     """An archive wants what it must not have; the text is for both sides and names no path of this machine."""
 
 
+class Member(Struct, frozen=True):
+    """What an archive says of one name; `type` and names are tarfile's words.
+
+    `size` is that of the file, of which the archive has `stored` bytes: those of `extents`, places and lengths.
+    """
+
+    name: str
+    type: bytes
+    linkname: str
+    size: int
+    stored: int
+    mtime: float
+    extents: list[tuple[int, int]]
+
+
 class Extraction:
     """The new directory that is open as `root`, while an archive is unpacked into it.
 
@@ -49,7 +66,7 @@ class Extraction:
         self._bytes = self._members = self._folders = 0
         self.links_leave_top = False
 
-    def add(self, member: tarfile.TarInfo, content: Iterable[tuple[int, bytes]]) -> None:
+    def add(self, member: Member, content: Iterable[tuple[int, bytes]]) -> None:
         """Make what a member tells of; a file of `content`, which has the place of each piece.
 
         A later member of the same name is the newer one and replaces it, but a directory is not replaced, nor does it
@@ -57,7 +74,7 @@ class Extraction:
         Raises ArchiveError for what an archive must not have, and OSError if the file system refuses.
         """
         self._members = _counted(self._members)
-        self._bytes += max(member.size, 0)
+        self._bytes += max(member.size, member.stored)
         if self._most is not None and self._bytes > self._most:
             raise ArchiveError("it holds more than there is room for")
         path = _inside(member.name)
@@ -73,14 +90,14 @@ class Extraction:
             case _:
                 raise ArchiveError(f"'{shown(member.name)}' is neither a file, a directory nor a link")
 
-    def _directory(self, member: tarfile.TarInfo, path: Sequence[str]) -> None:
+    def _directory(self, member: Member, path: Sequence[str]) -> None:
         folder = self._open(path, member.name)
         try:
             _set_time(folder, member.mtime)
         finally:
             os.close(folder)
 
-    def _file(self, member: tarfile.TarInfo, path: Sequence[str], content: Iterable[tuple[int, bytes]]) -> None:
+    def _file(self, member: Member, path: Sequence[str], content: Iterable[tuple[int, bytes]]) -> None:
         folder = self._open(path[:-1], member.name)
         try:
             name = _free_name(path, folder, member.name)
@@ -110,7 +127,7 @@ class Extraction:
             os.close(folder)
         self.links_leave_top |= up == len(path) - 1 > 0
 
-    def _hard_link(self, member: tarfile.TarInfo, path: Sequence[str]) -> None:
+    def _hard_link(self, member: Member, path: Sequence[str]) -> None:
         """Give a file of this archive another name; to a symbolic link, which means the same nowhere else, a copy."""
         _check_length(member.linkname, member.name)
         try:
