@@ -18,6 +18,9 @@ from jetcli.files.extraction import ArchiveError, Member
 #: Room for the headers of one member: libarchive's limit for a name, and more than the largest extended attributes.
 _MOST_HEADERS = 1024 * 1024
 
+#: What `xz -9` wants is 65 MiB; a stream may want any amount.
+_MOST_FOR_XZ = 128 * 1024 * 1024
+
 #: No file is larger (off_t).
 _LARGEST = 2**63 - 1
 
@@ -34,6 +37,57 @@ _EXTENTS = frozenset({"GNU.sparse.offset", "GNU.sparse.numbytes"})
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes:
         """Return so many bytes, fewer only at the end."""
+
+
+class _Xz:
+    """Streams of xz or lzma, one after the other, in limited memory: lzma.open has no limit."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._decompressor = self._new()
+        self._held = b""  # the beginning of the next stream
+
+    @staticmethod
+    def _new() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(memlimit=_MOST_FOR_XZ)
+
+    def read(self, size: int, /) -> bytes:
+        """Return so many bytes, fewer only at the end."""
+        pieces = []
+        while size and (piece := self._piece(size)):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def _piece(self, most: int) -> bytes:
+        while not self._decompressor.eof or self._another():
+            data = b""
+            if self._decompressor.needs_input:
+                data, self._held = self._held or self._file.read(_PIECE), b""
+                if not data:
+                    raise EOFError
+            if piece := self._decompress(data, most):
+                return piece
+        return b""
+
+    def _another(self) -> bool:
+        """Begin with the next stream; between them there may be zeros."""
+        rest = self._decompressor.unused_data.lstrip(b"\0")
+        while not rest:
+            if not (data := self._file.read(_PIECE)):
+                return False
+            rest = data.lstrip(b"\0")
+        self._decompressor = self._new()
+        self._held = rest
+        return True
+
+    def _decompress(self, data: bytes, most: int) -> bytes:
+        try:
+            return self._decompressor.decompress(data, most)
+        except lzma.LZMAError as error:
+            if "limit" not in str(error):
+                raise
+            raise ArchiveError(f"it takes more than {_MOST_FOR_XZ // 2**20} MiB of memory to decompress") from error
 
 
 class TarStream:
@@ -181,7 +235,7 @@ def _decompressed(file: IO[bytes]) -> _Readable:
     if start.startswith(b"BZh"):
         return bz2.open(file)
     if start.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
-        return lzma.open(file)
+        return _Xz(file)
     return file
 
 
