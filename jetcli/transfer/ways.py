@@ -2,7 +2,7 @@
 
 import secrets
 
-from jetcli.errors import UnsupportedError
+from jetcli.errors import NetworkError, UnsupportedError
 from jetcli.protocol.model import InbandTransport, Socks5Transport, Transport
 from jetcli.protocol.policy import shown
 from jetcli.transfer.account import Online
@@ -24,8 +24,14 @@ async def offered_transport(online: Online, peer: Peer, negotiation: Negotiation
 async def accepted_transport(
     online: Online, negotiation: Negotiation, offered: Socks5Transport | InbandTransport
 ) -> Transport:
-    """Return our side of the transport that the peer offered; only now our addresses are gathered."""
+    """Return our side of the transport that the peer offered; only now our addresses are gathered.
+
+    Raises NetworkError for one that the user does not want, as it ends where the peer changes to that one later.
+    """
     if isinstance(offered, InbandTransport):
+        if online.network.path not in {"auto", "ibb"}:
+            peer = shown(negotiation.session.peer)
+            raise NetworkError(f"no usable connection to {peer}: the peer offered in-band, which is not allowed here")
         return InbandTransport(offered.sid, min(offered.block_size, BLOCK_SIZE))
     proxies = await online.proxies()
     return await negotiation.candidates.offer(offered.sid, proxies, taken=offered.candidates)

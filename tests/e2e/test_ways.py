@@ -90,6 +90,16 @@ def test_a_port_that_another_jet_has_stops_nothing(pair, receiver, jet):
     assert "path direct" in sending.stderr
 
 
+@pytest.mark.parametrize("way", ["direct", "relay"])
+def test_an_in_band_offer_is_refused_by_who_wants_another_way(pair, receiver, jet, way):
+    romeo, juliet = pair
+    receiving = receiver(juliet, "--path", way)
+    sending = jet(romeo, "send", "--path", "ibb", romeo.file("a.txt", 10), juliet.jid).finished()
+    assert sending.code == 5, sending
+    assert receiving.finished().code == 5, receiving
+    assert juliet.saved == {}
+
+
 def test_no_way_that_both_sides_allow_is_exit_5(pair, receiver, jet):
     romeo, juliet = pair
     romeo.network('advertise = "127.0.0.1:1"')
