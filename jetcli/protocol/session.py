@@ -209,6 +209,8 @@ class Session:
     def _on_accept(self, action: Accept) -> list[Effect]:
         if not self.initiator:
             raise OutOfOrderError("the peer accepted its own offer")
+        if action.responder not in {None, self.peer}:
+            raise RemoteProtocolError("the answer names another responder than its sender", condition="bad-request")
         self._check_content(action.content)
         if action.content.transport is None or type(action.content.transport) is not type(self._ours):
             raise RemoteProtocolError("the peer accepted another transport than was offered", condition="bad-request")

@@ -284,6 +284,21 @@ def test_a_stanza_for_another_content_is_refused():
     assert session.state is State.PENDING
 
 
+@pytest.mark.parametrize("responder", [BOB, None])
+def test_an_answer_of_the_peer_may_name_its_responder_or_none(responder):
+    session = initiator()
+    session.receive(model.Accept("J-1", offer(socks5(candidate("b-d"))), responder))
+    assert session.state is State.ACTIVE
+
+
+@pytest.mark.parametrize("responder", ["mallory@z/q", ADA, "bob@south.example", "bob@south.example/jet.3", ""])
+def test_an_answer_in_the_name_of_another_responder_is_refused_and_changes_nothing(responder):
+    session = initiator()
+    with pytest.raises(RemoteProtocolError, match="another responder"):
+        session.receive(model.Accept("J-1", offer(socks5(candidate("b-d"))), responder))
+    assert session.state is State.PENDING
+
+
 def test_the_accepted_transport_must_be_of_the_offered_kind():
     session = initiator()
     with pytest.raises(RemoteProtocolError):
