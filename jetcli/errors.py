@@ -129,10 +129,17 @@ class IntegrityError(JetError):
 
 
 class LocalFileError(JetError):
-    """A file of ours is missing, unreadable, in the way, or changed while it was sent."""
+    """A file of ours is missing, unreadable, in the way, or changed while it was sent.
+
+    `told` is what the peer may hear of it: the kind of trouble, and nothing of this machine.
+    """
 
     exit_code = 13
     code = "local-file"
+
+    def __init__(self, message: str, *, told: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.told = told
 
 
 class ClosedOutputError(LocalFileError):

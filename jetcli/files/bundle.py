@@ -27,7 +27,7 @@ from jetcli.files.publish import (
     set_mode,
     sync_directory,
 )
-from jetcli.files.reason import reason
+from jetcli.files.reason import TAKEN_THERE, reason, told
 from jetcli.files.source import Source, SourceIdentity
 from jetcli.protocol.bundle import MAX_MEMBER_SIZE, Member, member_length
 from jetcli.protocol.policy import believable_mtime, shown
@@ -150,7 +150,9 @@ class SmallFiles:
         `name` is a single component. Raises LocalFileError where nothing was saved.
         """
         if on_exist in {"fail", "skip"} and self.is_taken(name):
-            raise LocalFileError(f"'{shown(name)}' exists already", hint="--on-exist rename keeps both")
+            raise LocalFileError(
+                f"'{shown(name)}' exists already", told=TAKEN_THERE, hint="--on-exist rename keeps both"
+            )
         part = f".jet-{self._id}-{place}.part"
         try:
             descriptor = os.open(part, _PART_FLAGS, 0o600, dir_fd=self._directory)
@@ -197,5 +199,6 @@ class SmallFiles:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         return LocalFileError(
             f"cannot save '{shown(name)}': {reason(error)}",
+            told=told(error),
             hint=f"free some space in '{shown(str(self._path))}'" if full else "",
         )

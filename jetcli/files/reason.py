@@ -17,6 +17,16 @@ _WORDS = {
     errno.ESTALE: "another file took its place",
 }
 
+#: What a peer hears of it.
+TAKEN_THERE = "a file of that name is there already"
+FULL_THERE = "no space left there"
+_TOLD = {
+    errno.EEXIST: TAKEN_THERE,
+    errno.ENOSPC: FULL_THERE,
+    errno.EDQUOT: FULL_THERE,
+    errno.EFBIG: "it is too large for the disk there",
+}
+
 
 def reason(error: OSError) -> str:
     """Say why the system refused, as the last part of an error line."""
@@ -24,3 +34,8 @@ def reason(error: OSError) -> str:
         return "unknown error"
     text = os.strerror(error.errno)
     return _WORDS.get(error.errno, text[:1].lower() + text[1:])
+
+
+def told(error: OSError) -> str:
+    """Say as much of it as a peer may hear, or nothing."""
+    return _TOLD.get(error.errno or 0, "")

@@ -25,7 +25,7 @@ from jetcli.files.publish import (
     set_mode,
     sync_directory,
 )
-from jetcli.files.reason import reason
+from jetcli.files.reason import FULL_THERE, TAKEN_THERE, reason, told
 from jetcli.files.syncer import Syncer
 from jetcli.protocol.policy import believable_mtime, shown, shown_size
 
@@ -130,7 +130,7 @@ class Sink:
         with sink._closed_on_error():
             if sink._on_exist in {"fail", "skip"} and is_taken(name, sink._directory):
                 hint = "--on-exist rename keeps both, -o NAME chooses another name"
-                raise LocalFileError(f"'{shown(name)}' exists already", hint=hint)
+                raise LocalFileError(f"'{shown(name)}' exists already", told=TAKEN_THERE, hint=hint)
             sink._open_part(os.O_CREAT | os.O_EXCL)
             # The umask may have taken away even what jet needs to come back to it.
             set_mode(sink._descriptor, 0o600)
@@ -297,7 +297,9 @@ class Sink:
             yield
         except OSError as error:
             self._close()
-            raise LocalFileError(f"cannot write to '{self._shown_directory}': {reason(error)}") from error
+            raise LocalFileError(
+                f"cannot write to '{self._shown_directory}': {reason(error)}", told=told(error)
+            ) from error
         except BaseException:
             self._close()
             raise
@@ -347,12 +349,15 @@ class Sink:
     def _unwritable(self, error: OSError) -> LocalFileError:
         hint = f"free some space in '{self._shown_directory}'" if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
         return LocalFileError(
-            f"cannot write '{shown(self.name)}': {reason(error)} after {self._position} bytes", hint=hint
+            f"cannot write '{shown(self.name)}': {reason(error)} after {self._position} bytes",
+            told=told(error),
+            hint=hint,
         )
 
     def _unpublished(self, error: OSError) -> LocalFileError:
         return LocalFileError(
             f"cannot save '{shown(self.name)}': {reason(error)}; all of it is kept as '{self.part}'",
+            told=told(error),
             hint=f"mv {shown(shlex.quote(str(self.part_path)))} NAME",
         )
 
@@ -371,11 +376,11 @@ class Sink:
 def free_bytes(directory: Path) -> int:
     """Return how many bytes a file in `directory` may take, a reserve left aside; raise LocalFileError if unknown."""
     try:
-        told = os.statvfs(directory)
+        disk = os.statvfs(directory)
     except OSError as error:
         raise LocalFileError(f"cannot write to '{shown(str(directory))}': {reason(error)}") from error
-    reserve = min(RESERVE, told.f_blocks * told.f_frsize // 100)
-    return max(told.f_bavail * told.f_frsize - reserve, 0)
+    reserve = min(RESERVE, disk.f_blocks * disk.f_frsize // 100)
+    return max(disk.f_bavail * disk.f_frsize - reserve, 0)
 
 
 def check_space(directory: Path, size: int) -> None:
@@ -383,5 +388,6 @@ def check_space(directory: Path, size: int) -> None:
     free = free_bytes(directory)
     if size > free:
         raise LocalFileError(
-            f"not enough space in '{shown(str(directory))}': {shown_size(size)} needed, {shown_size(free)} free"
+            f"not enough space in '{shown(str(directory))}': {shown_size(size)} needed, {shown_size(free)} free",
+            told=FULL_THERE,
         )

@@ -94,7 +94,7 @@ def is_transient(error: JetError, end: Ended | None) -> bool:
 
 
 def reason_for(error: JetError) -> Reason:
-    """Return what the peer hears of a failure on our side; never a path or a detail of this machine."""
+    """Return what the peer hears of a failure on our side; never a path or a name of this machine."""
     match error:
         case DeclinedError():
             return Reason("decline", error.message)
@@ -107,7 +107,7 @@ def reason_for(error: JetError) -> Reason:
         case UnsupportedError():
             return Reason("unsupported-transports")
         case LocalFileError():
-            return Reason("media-error", "the file could not be read or stored there")
+            return Reason("media-error", error.told or "the file could not be read or stored there")
         case InterruptedTransferError() | NetworkError():
             return Reason("connectivity-error")
         case _:

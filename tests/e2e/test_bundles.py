@@ -97,7 +97,10 @@ def test_one_name_that_is_taken_concerns_no_other_file(pair, jet, receiver, on_e
     assert receiving.finished().code == (PARTIAL if on_exist == "fail" else 0), receiving
     assert juliet.saved == {"a": b"a", "c": b"c", **left}
     assert names(sending) == ([*"abc"] if code == 0 else [*"ac"])
-    assert [event["name"] for event in kinds(sending, "error")] == ([] if code == 0 else ["b"])
+    refused = kinds(sending, "error")
+    assert [event["name"] for event in refused] == ([] if code == 0 else ["b"])
+    why = {"skip": "'b' is here already", "fail": "a file of that name is there already"}
+    assert all(event["message"].endswith(f" 'b': {why[on_exist]}") for event in refused)
 
 
 @pytest.mark.parametrize("place", [pytest.param(0, marks=pytest.mark.matrix), 1], ids=["the first", "another"])

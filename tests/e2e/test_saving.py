@@ -38,6 +38,7 @@ def test_a_name_that_is_taken_is_exit_13_where_the_user_says_fail(pair, receiver
     assert receiving.finished().code == 13, receiving
     assert receiving.error == "'film.mkv' exists already"
     assert sending.code == 9, sending
+    assert sending.error.endswith(" cannot store 'film.mkv': a file of that name is there already")
     assert str(juliet.files) not in sending.stderr
     assert juliet.saved == {"film.mkv": b"mine"}
 
@@ -72,6 +73,7 @@ def test_a_limit_on_the_size_of_files_at_the_receiver_is_exit_13_there(pair, rec
     assert receiving.error.startswith("cannot write 'film.mkv': file too large")
     assert receiving.error.endswith(" after 4194304 bytes")
     assert sending.code == 10, sending
+    assert sending.error.endswith(": it is too large for the disk there")
     assert "film.mkv" not in juliet.saved
     assert sum(part.stat().st_size for part in juliet.parts) == 4_194_304
 
@@ -86,6 +88,7 @@ def test_an_offer_larger_than_the_free_space_is_refused_before_a_byte_moves(pair
     assert receiving.finished().code == 13, receiving
     assert receiving.error.startswith("not enough space in ")
     assert sending.code == 9, sending
+    assert sending.error.endswith(" cannot store 'film.mkv': no space left there")
     assert juliet.saved == {}
 
 

@@ -159,8 +159,9 @@ def test_two_files_of_one_name_get_a_number(saving, inbox):
 @pytest.mark.parametrize("on_exist", ["fail", "skip"])
 def test_a_taken_name_is_refused_where_it_is_to_be(saving, inbox, on_exist):
     (inbox / "a").write_bytes(b"mine")
-    with pytest.raises(LocalFileError, match="'a' exists already"):
+    with pytest.raises(LocalFileError, match="'a' exists already") as raised:
         saving.save(1, "a", b"one", mtime=None, on_exist=on_exist)
+    assert raised.value.told == "a file of that name is there already"
     assert contents(inbox) == {"a": b"mine"}
 
 

@@ -147,15 +147,15 @@ def test_what_is_written_can_be_cut_and_continued(inbox):
 
 
 @pytest.mark.parametrize(
-    ("number", "why", "hint"),
+    ("number", "why", "hint", "told"),
     [
-        (errno.ENOSPC, "no space left", "free some space in"),
-        (errno.EDQUOT, "disk quota used up", "free some space in"),
-        (errno.EFBIG, "file too large for this file system or limit", ""),
-        (errno.EIO, "input/output error", ""),
+        (errno.ENOSPC, "no space left", "free some space in", "no space left there"),
+        (errno.EDQUOT, "disk quota used up", "free some space in", "no space left there"),
+        (errno.EFBIG, "file too large for this file system or limit", "", "it is too large for the disk there"),
+        (errno.EIO, "input/output error", "", ""),
     ],
 )
-def test_a_full_disk_says_what_was_written_and_the_part_stays(inbox, monkeypatch, number, why, hint):
+def test_a_full_disk_says_what_was_written_and_the_part_stays(inbox, monkeypatch, number, why, hint, told):
     pwrite = os.pwrite
 
     def fill_up(descriptor, view, offset):
@@ -167,6 +167,7 @@ def test_a_full_disk_says_what_was_written_and_the_part_stays(inbox, monkeypatch
         sink.write(memoryview(CONTENT))
     assert raised.value.message == f"cannot write 'report.pdf': {why} after 5 bytes"
     assert raised.value.hint.startswith(hint)
+    assert raised.value.told == told
     assert sink.position == 5
     assert sink.keep() == 5
     assert listing(inbox) == {PART: CONTENT[:5]}

@@ -50,6 +50,13 @@ def test_a_peer_hears_nothing_of_the_files_of_this_machine():
     assert "plan" not in (reason.text or "")
 
 
+@pytest.mark.parametrize(("flowing", "kind"), [(False, DeclinedError), (True, InterruptedTransferError)])
+def test_a_peer_hears_which_kind_of_trouble_there_is(flowing, kind):
+    error = heard(LocalFileError("cannot write '/home/juliet/a.txt'", told="no space left there"), flowing=flowing)
+    assert type(error) is kind
+    assert error.message.endswith(": no space left there")
+
+
 def test_the_words_of_a_peer_are_cleaned_and_named_as_its_own():
     end = Ended(Reason("decline", "no\x1b[2J thanks"), by_peer=True)
     error = failure_of(end, "bob@south.test/x", "a.txt", flowing=False)
