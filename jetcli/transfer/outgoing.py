@@ -148,6 +148,7 @@ class Outgoing:
         """End a session that found the receiver with the whole file: no byte is sent."""
         if not negotiation.session.initiator:
             negotiation.terminate("success")
+        negotiation.await_confirmation()
         end = await asyncio.shield(negotiation.ended)
         if end.error is not None or end.reason.condition != "success":
             raise SessionEnded(end)
