@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from jetcli.errors import JetError
-from jetcli.protocol.device import Device
+from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.effects import Limits
 from jetcli.protocol.fingerprint import fingerprint
 from jetcli.protocol.invite import Invite
@@ -217,6 +217,7 @@ class Online:
             KeyValues(self._store),
             self.trust,
             lambda: account_lock(credentials.directory, "omemo", command=command),
+            is_close=self.is_close,
         )
         phase_over("OMEMO")
         self.omemo.on_new_device = self._new_device
@@ -259,6 +260,11 @@ class Online:
     def device(self) -> Device:
         """Our OMEMO device."""
         return self.omemo.own_device
+
+    def is_close(self, bare_jid: str) -> bool:
+        """Say whether somebody is a contact or has a verified device."""
+        verified = any(key.trust is Trust.VERIFIED for key in self.trust.keys(bare_jid))
+        return verified or self.discovery.is_contact(bare_jid)
 
     def runs_here(self, full_jid: str) -> bool:
         """Say whether a full JID is a process of this machine, this one or another, and so has our OMEMO device."""

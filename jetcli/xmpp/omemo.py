@@ -20,6 +20,7 @@ from jetcli.xmpp.omemo_payloads import PublicBundle
 from jetcli.xmpp.omemo_pep import OmemoPep
 from jetcli.xmpp.omemo_ratchet import CannotOpenError, DuplicateError, KeyChangedError, Opened, Ratchet
 from jetcli.xmpp.omemo_storage import KeyValueStorage
+from jetcli.xmpp.omemo_strangers import Standing
 
 _KEY_SIZES = (16, 32)
 
@@ -50,6 +51,10 @@ class TrustPolicy(Protocol):
         """Return how far a key is trusted, None where it was never met."""
 
 
+def _nobody(_bare_jid: str) -> bool:
+    return False
+
+
 class Omemo:
     """Our OMEMO device. `on_new_device` is called with each device whose key is met for the first time."""
 
@@ -60,13 +65,22 @@ class Omemo:
         self.on_new_device: Callable[[Device], None] = lambda _device: None
 
     @classmethod
-    async def start(cls, client: Any, storage: KeyValueStorage, trust: TrustPolicy, lock: Lock) -> Self:
+    async def start(
+        cls,
+        client: Any,
+        storage: KeyValueStorage,
+        trust: TrustPolicy,
+        lock: Lock,
+        *,
+        is_close: Callable[[str], bool] = _nobody,
+    ) -> Self:
         """Load our device over a connected `client`, or make and publish it.
 
         Summon `omemo_pep.OmemoPep` before the client connects, or the messages until now are missed. `lock` returns
         a context manager that holds the account's lock between processes. Raises what `begin` raises.
         """
-        return await cls.begin(client.summon(OmemoPep), str(client.local_jid.bare()), storage, trust, lock)
+        pep, own_jid = client.summon(OmemoPep), str(client.local_jid.bare())
+        return await cls.begin(pep, own_jid, storage, trust, lock, is_close=is_close)
 
     @classmethod
     async def begin(
@@ -77,14 +91,22 @@ class Omemo:
         trust: TrustPolicy,
         lock: Lock,
         *,
+        is_close: Callable[[str], bool] = _nobody,
         now: Callable[[], float] = time.time,
     ) -> Self:
         """Load our device over `pep`, or make and publish it; `now` is the wall clock in seconds.
 
+        `is_close` says which bare JIDs are no strangers: the messages of all others may cost us little.
         Raises UnsupportedError where the server cannot keep our keys, UnavailableError or NetworkError where it does
         not answer, and what `storage` and `lock` raise.
         """
-        device = OmemoDevice(pep, own_jid, storage, lock)
+
+        def judge(bare_jid: str, key: bytes | None) -> Standing:
+            if bare_jid == own_jid or is_close(bare_jid):
+                return Standing.CLOSE
+            return Standing.STRANGER if key is None or trust.level(bare_jid, key) is None else Standing.MET
+
+        device = OmemoDevice(pep, own_jid, storage, lock, judge)
         await device.begin()
         return cls(device, trust, now)
 
@@ -223,7 +245,8 @@ class Omemo:
                 raise TrustError("refused an offer that was sealed with this device's own key")
             if self._trust.level(bare_jid, key) is Trust.DISTRUSTED:
                 raise TrustError(f"the offering device of {shown(bare_jid)} is distrusted")
-            opened = ratchet.open(bare_jid, envelope)
+            close = self._device.standing(bare_jid, envelope.sender) is Standing.CLOSE
+            opened = ratchet.open(bare_jid, envelope, wary=not close)
             device = self._judge(ratchet, bare_jid, envelope.sender, met)
             assert device is not None
         return opened, device, met

@@ -2,7 +2,8 @@
 
 Owns the lock around the ratchet, our bundle and our place on the account's device list, the messages that step the
 ratchet (their text is dropped unread) and the replacement of broken sessions. Nothing is awaited in the middle of an
-operation: what it needs is fetched before, what it yields is sent after. Refuses to know trust and transport secrets.
+operation: what it needs is fetched before, what it yields is sent after. Refuses to know trust and transport secrets:
+how close a device is to us is handed in.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 from jetcli.errors import JetError
 from jetcli.protocol.model import Envelope
+from jetcli.xmpp.omemo_lanes import Lanes
 from jetcli.xmpp.omemo_names import OWN_IDENTITY
 from jetcli.xmpp.omemo_payloads import PublicBundle, is_device_id
 from jetcli.xmpp.omemo_pep import OwnDevices, Received
@@ -26,6 +28,7 @@ from jetcli.xmpp.omemo_ratchet import (
     Ratchet,
 )
 from jetcli.xmpp.omemo_storage import KeyValueStorage
+from jetcli.xmpp.omemo_strangers import Standing, Strangers
 
 #: Nobody has more; the rest of a longer list is not asked for its keys.
 MAX_DEVICES = 50
@@ -33,8 +36,11 @@ MAX_DEVICES = 50
 #: How long sealing waits for messages that are already here, and closing for answers on their way out.
 SETTLE_S = 1.0
 
-#: Bounds what strangers can make us remember.
-_MAX_REPLACED = 1000
+#: How long a message of somebody who is no contact may keep us busy, asking their server included.
+STRANGER_S = 10.0
+
+#: Bounds what we remember of broken sessions; the oldest is forgotten, and may then be replaced once more.
+MAX_REPLACED = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +71,9 @@ class Pep(Protocol):
 
 Lock = Callable[[], AbstractAsyncContextManager[object]]
 
+#: Says how close a device of a bare JID is to us, by its identity key, or None where that is not known.
+Judge = Callable[[str, bytes | None], Standing]
+
 
 def bare(jid: str) -> str:
     """Return a JID without its resource."""
@@ -74,16 +83,19 @@ def bare(jid: str) -> str:
 class OmemoDevice:
     """Our device of the account `own_jid` (bare), shared with other processes under `lock`."""
 
-    def __init__(self, pep: Pep, own_jid: str, storage: KeyValueStorage, lock: Lock) -> None:
+    def __init__(self, pep: Pep, own_jid: str, storage: KeyValueStorage, lock: Lock, judge: Judge) -> None:
         self._pep = pep
         self._storage = storage
         self._lock = lock
+        self._judge = judge
         self._ratchet = Ratchet(storage, own_jid)
+        self._strangers = Strangers(storage, spared=self._are_known, forget=self._ratchet.forget)
+        self._lanes = Lanes(self._feed, self.spawn)
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
         self._withdrawn = False
-        self._replaced: set[tuple[str, int]] = set()
+        self._replaced: dict[tuple[str, int], None] = {}
         self.own_jid = own_jid
         self.device_id = 0
         self.identity_key = b""
@@ -147,6 +159,13 @@ class OmemoDevice:
         return bare_jid == self.own_jid and device_id == self.device_id
 
     # Devices of others
+
+    def standing(self, bare_jid: str, device_id: int) -> Standing:
+        """Say how close a device is to us."""
+        return self._judge(bare_jid, self._ratchet.identity_of(bare_jid, device_id))
+
+    def _are_known(self, bare_jid: str, ids: Collection[int]) -> bool:
+        return any(self.standing(bare_jid, device_id) is not Standing.STRANGER for device_id in ids)
 
     async def listed(self, bare_jid: str) -> list[int]:
         """Return the usable ids that an account publishes, without our own."""
@@ -221,27 +240,51 @@ class OmemoDevice:
     async def _work(self) -> None:
         while True:
             arrival = await self._pep.inbox.get()
-            try:
-                await _logged(self._feed(arrival) if isinstance(arrival, Received) else self._check_list(arrival))
-            finally:
-                self._pep.inbox.task_done()
+            if isinstance(arrival, Received) and self._is_for_us(arrival):
+                self._put(arrival)
+                continue
+            if isinstance(arrival, OwnDevices):
+                self.spawn(self._check_list(arrival))
+            self._pep.inbox.task_done()
+
+    def _put(self, message: Received) -> None:
+        bare_jid, done = bare(message.sender), self._pep.inbox.task_done
+        try:
+            standing = self.standing(bare_jid, message.envelope.sender)
+        except JetError as error:
+            _log.info("OMEMO: %s", error)
+            done()
+        else:
+            self._lanes.put(bare_jid, message, standing, done)
 
     async def _check_list(self, list_: OwnDevices) -> None:
         if self.device_id not in list_.ids:
             await self._stay_listed()
 
-    async def _feed(self, message: Received) -> None:
+    def _is_for_us(self, message: Received) -> bool:
+        own = self.is_own(bare(message.sender), message.envelope.sender)
+        return not own and any(key.device == self.device_id for key in message.envelope.keys)
+
+    async def _feed(self, message: Received, standing: Standing) -> None:
         """Step the ratchet by a message; what it says is never decrypted."""
+        deadline = None if standing is Standing.CLOSE else STRANGER_S
+        try:
+            async with asyncio.timeout(deadline):
+                await _logged(self._step(message, standing))
+        except TimeoutError:
+            _log.info("gave up an OMEMO message of device %d", message.envelope.sender)
+
+    async def _step(self, message: Received, standing: Standing) -> None:
         bare_jid, sender = bare(message.sender), message.envelope.sender
-        if self.is_own(bare_jid, sender) or all(key.device != self.device_id for key in message.envelope.keys):
-            return
         if self._lacks(bare_jid, sender, for_session=False) and sender not in await self.listed(bare_jid):
             return
         bundles = await self.bundles(bare_jid, [sender])
         try:
             async with self.operation() as ratchet:
+                if standing is Standing.STRANGER:
+                    self._strangers.note(bare_jid, sender)
                 learn(ratchet, bare_jid, bundles)
-                opened = ratchet.open(bare_jid, message.envelope)
+                opened = ratchet.open(bare_jid, message.envelope, wary=standing is not Standing.CLOSE)
         except (DuplicateError, KeyChangedError) as error:
             _log.info("ignored an OMEMO message of device %d: %s", sender, error)
         except CannotOpenError as error:
@@ -255,7 +298,7 @@ class OmemoDevice:
 
         A full JID gets the answer itself: a bare one does not reach a device of negative priority.
         """
-        self._replaced.discard((bare(jid), device_id))
+        self._replaced.pop((bare(jid), device_id), None)
         if opened.answer is not None:
             self.spawn(self._pep.send(jid, opened.answer))
         if self._ratchet.unpublished:
@@ -268,13 +311,17 @@ class OmemoDevice:
     async def replace(self, jid: str, device_id: int) -> None:
         """Start a new session with a device of `jid` and tell it, once until something of it can be opened again."""
         key = (bare(jid), device_id)
-        if key in self._replaced or len(self._replaced) >= _MAX_REPLACED:
+        if key in self._replaced:
             return
-        self._replaced.add(key)
+        if len(self._replaced) >= MAX_REPLACED:
+            del self._replaced[next(iter(self._replaced))]
+        self._replaced[key] = None
         bundle = await self._pep.bundle(*key)
         if bundle is None:
             return
         async with self.operation() as ratchet:
+            if self.standing(*key) is Standing.STRANGER:
+                self._strangers.note(*key)
             message = ratchet.replace(*key, bundle)
         if message is not None:
             await self._pep.send(jid, message)

@@ -10,6 +10,7 @@ legacy OMEMO does the cryptography here.
 """
 
 import base64
+import contextlib
 import json
 import logging
 import secrets
@@ -41,6 +42,13 @@ from jetcli.xmpp.omemo_storage import KeyValueStorage, LibraryStorage, at_once
 
 #: The library's default of 1,000 would lock jet out of a session after a busy week of chat that it never saw.
 MAX_SKIPPED = 10_000
+
+#: A skipped key costs 0.08 ms when it is made, as much at every later message, and 310 bytes of storage: so many are a
+#: small part of a tenth of a second and 80 kB, where those of a contact may be 0.8 s and 3 MB.
+MAX_SKIPPED_OF_STRANGERS = 250
+
+#: Ids of two accounts' devices are the same once in two thousand millions; each key that is tried costs as above.
+MAX_TRIED = 2
 
 PRE_KEYS = 100
 ROTATION_S = 7 * 24 * 3600.0
@@ -85,10 +93,12 @@ class Ratchet:
     def __init__(self, storage: KeyValueStorage, own_jid: str) -> None:
         self._storage = storage
         self._own_jid = own_jid
-        self._current = Oldmemo(LibraryStorage(storage), MAX_SKIPPED)
         # The session before the current one: two devices that start sessions at the same time each end up on the
         # other's, and with one place for it neither could read the other.
-        self._previous = Oldmemo(LibraryStorage(storage, "/jet/previous"), MAX_SKIPPED)
+        places = (LibraryStorage(storage), LibraryStorage(storage, "/jet/previous"))
+        self._current, self._previous = (Oldmemo(place, MAX_SKIPPED) for place in places)
+        #: The same two, of which a stranger's message skips less.
+        self._wary = tuple(Oldmemo(place, MAX_SKIPPED_OF_STRANGERS) for place in places)
 
     # Our own device
 
@@ -180,6 +190,14 @@ class Ratchet:
         text = json.dumps(base64.b64encode(identity).decode("ascii"))
         self._storage.store(identity_name(bare_jid, device_id), text)
 
+    def forget(self, bare_jid: str, ids: Collection[int]) -> None:
+        """Forget the keys of these devices, and all sessions with their account."""
+        for device_id in ids:
+            self._storage.delete(identity_name(bare_jid, device_id))
+        for backend in (self._current, self._previous):
+            with contextlib.suppress(KeyError):  # the library's, for an account that it has no session with
+                at_once(backend.purge_bare_jid(bare_jid))
+
     # Sealing and opening
 
     def seal(
@@ -209,28 +227,27 @@ class Ratchet:
         key = self._start(bare_jid, device_id, _fresh(), bundle)
         return None if key is None else self._empty(key)
 
-    def open(self, bare_jid: str, envelope: Envelope) -> Opened:
+    def open(self, bare_jid: str, envelope: Envelope, *, wary: bool = False) -> Opened:
         """Decrypt the key material that `envelope` holds for us; its sender's identity key must be known.
 
-        Several keys may carry our id, since ids are unique only within an account: each is tried. Raises
-        CannotOpenError or a subclass of it; nothing has changed then.
+        Several keys may carry our id, since ids are unique only within an account: two are tried. `wary` skips no more
+        messages than a stranger may have us skip. Raises CannotOpenError or a subclass of it; nothing has changed then.
         """
         own_id = self._require_id()
         failures: list[CannotOpenError] = []
-        for key in envelope.keys:
-            if key.device != own_id:
-                continue
+        for key in [key for key in envelope.keys if key.device == own_id][:MAX_TRIED]:
             try:
-                return self._open_key(bare_jid, envelope.sender, key)
+                return self._open_key(bare_jid, envelope.sender, key, wary=wary)
             except CannotOpenError as error:
                 failures.append(error)
         duplicates = [error for error in failures if isinstance(error, DuplicateError)]
         raise (duplicates or failures or [NotForUsError("it holds no key for our device")])[0]
 
-    def _open_key(self, bare_jid: str, device_id: int, key: EnvelopeKey) -> Opened:
+    def _open_key(self, bare_jid: str, device_id: int, key: EnvelopeKey, *, wary: bool) -> Opened:
         exchange, message = self._parse(bare_jid, device_id, key)
         duplicate = False
-        for backend in (self._current, self._previous):
+        current, previous = self._wary if wary else (self._current, self._previous)
+        for backend in (current, previous):
             session = at_once(backend.load_session(bare_jid, device_id))
             if session is None or (exchange is not None and not _began_with(session, exchange)):
                 continue
@@ -239,7 +256,7 @@ class Ratchet:
             except omemo.DecryptionFailed as error:
                 duplicate = duplicate or isinstance(error.__cause__, doubleratchet.DuplicateMessageException)
                 continue
-            if backend is self._current:
+            if backend is current:
                 at_once(self._current.store_session(session))
             else:
                 self._make_current(session)
@@ -248,7 +265,7 @@ class Ratchet:
             raise DuplicateError("it was opened before")
         if exchange is None:
             raise CannotOpenError("it belongs to no session with that device")
-        return self._accept(bare_jid, device_id, exchange, message)
+        return self._accept(current, bare_jid, device_id, exchange, message)
 
     def _parse(
         self, bare_jid: str, device_id: int, key: EnvelopeKey
@@ -268,10 +285,15 @@ class Ratchet:
         return exchange, message
 
     def _accept(
-        self, bare_jid: str, device_id: int, exchange: KeyExchangeImpl, message: EncryptedKeyMaterialImpl
+        self,
+        backend: Oldmemo,
+        bare_jid: str,
+        device_id: int,
+        exchange: KeyExchangeImpl,
+        message: EncryptedKeyMaterialImpl,
     ) -> Opened:
         try:
-            session, material = at_once(self._current.build_session_passive(bare_jid, device_id, exchange, message))
+            session, material = at_once(backend.build_session_passive(bare_jid, device_id, exchange, message))
         except (omemo.KeyExchangeFailed, omemo.DecryptionFailed, ValueError, xeddsa.XEdDSAException) as error:
             raise CannotOpenError("its key exchange fails") from error
         self._make_current(session)

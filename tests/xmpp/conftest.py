@@ -189,15 +189,18 @@ def world():
 
 @pytest.fixture
 async def start(world, new_memory):
-    """Start a jet: `start(ROMEO)`; `start(ROMEO, like=other)` shares the other's state, as a second process does."""
+    """Start a jet: `start(ROMEO)`; `start(ROMEO, like=other)` shares the other's state, as a second process does.
+
+    Everybody is a contact of it, unless `is_close` says otherwise.
+    """
     running = []
 
-    async def begin(jid, *, like=None):
+    async def begin(jid, *, like=None, is_close=lambda _jid: True):
         memory = like.memory if like else new_memory()
         book = like.book if like else Book()
         lock = like.lock if like else Lock()
         pep = Pep(world, jid, memory)
-        jet = await Omemo.begin(pep, jid, memory, book, lock, now=lambda: 1000.0)
+        jet = await Omemo.begin(pep, jid, memory, book, lock, is_close=is_close, now=lambda: 1000.0)
         jet.memory, jet.book, jet.lock, jet.pep, jet.jid = memory, book, lock, pep, jid
         jet.met = []
         jet.on_new_device = jet.met.append
