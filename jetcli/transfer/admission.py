@@ -153,10 +153,8 @@ def _refuse_replay(online: Online, opened: OpenedEnvelope) -> None:
 
 
 def _refuse_downgrade(online: Online, opened: OpenedEnvelope, cipher: Cipher, bare_jid: str) -> None:
-    key = opened.device.identity_key
-    if cipher is Cipher.CHUNKED:
-        online.chunked_peers.remember(key, time.time())
-    elif online.chunked_peers.knows(key):
+    # That a device speaks the chunked cipher is believed when its first chunk is opened: a server can write it.
+    if cipher is not Cipher.CHUNKED and online.chunked_peers.knows(opened.device.identity_key):
         raise TrustError(
             f"{shown(bare_jid)} used a jet before and offers a weaker stream now; refused",
             hint="if that device changed its client, let it log in anew with  jet login",

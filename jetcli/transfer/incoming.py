@@ -57,7 +57,8 @@ class Expected(Struct, frozen=True):
     """What is to come: `name` is the local one, `size` the whole file's, None where only the final chunk tells.
 
     More than `most` bytes are declined. `repeatable` says that the sender can begin in the middle, which it cannot of a
-    pipe. `anew` says that after a break it offers by itself what did not come.
+    pipe. `anew` says that after a break it offers by itself what did not come. `device` is the identity key of the
+    device that sealed `secret`, if that was an offer.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Expected(Struct, frozen=True):
     most: int | None = None
     repeatable: bool = True
     anew: bool = False
+    device: bytes | None = None
 
     @property
     def between_jets(self) -> bool:
@@ -102,6 +104,7 @@ class Incoming:
         self._journal = journal
         self._mailbox = mailbox
         self._noted = sink.position
+        self._unproven = expected.device if expected.between_jets else None
         self._unsound = False
         self._peer = negotiation.session.peer
         self._offset = sink.position
@@ -170,6 +173,7 @@ class Incoming:
 
             def progress(position: int) -> None:
                 counter.set(position)
+                self._remember_jet()
                 if expected.most is not None and position > expected.most:
                     raise DeclinedError(f"'{shown(expected.name)}' is larger than --max-size")
                 self._note(position)
@@ -207,6 +211,12 @@ class Incoming:
         agreed = Range(self._offset) if self._offset else None
         transcript = Transcript.of(offer, sid=session.sid, initiator=initiator, responder=responder, agreed=agreed)
         return transcript.digest()
+
+    def _remember_jet(self) -> None:
+        """Remember that the device speaks the chunked cipher, since a chunk of it was opened; called by the worker."""
+        device, self._unproven = self._unproven, None
+        if device is not None:
+            self._online.chunked_peers.remember(device, time.time())
 
     def _note(self, position: int) -> None:
         """Note how far the part is, now and then; called by the worker."""

@@ -68,6 +68,7 @@ class Reception:
             keep_partial=self._options.keep_partial,
             most=self._options.max_size,
             repeatable=offer.file.range is not None,
+            device=self._admitted.opened.device.identity_key,
         )
 
     async def _accept(self) -> Begun:

@@ -202,6 +202,7 @@ class Unbundling:
             secret=self._admitted.secret,
             repeatable=False,
             anew=True,
+            device=self._admitted.opened.device.identity_key,
         )
         incoming = Incoming(
             self._online,

@@ -114,6 +114,20 @@ async def test_a_plain_stream_of_a_device_that_was_a_jet_is_refused(receive, jet
     victim.unharmed(left={"report.pdf"})
 
 
+async def test_a_server_that_calls_a_plain_stream_chunked_spoils_that_one_only(receive, peer):
+    victim = await receive("--forever")
+    altered = await peer.prepare(victim.jid, Cipher.AES_256_GCM)
+    altered.security.cipher = Cipher.CHUNKED.value
+    await altered.send()
+    await altered.serve(altered.sealed())
+    assert (await altered.end()).condition == "security-error"
+    await asyncio.to_thread(victim.process.wait_for, "'report.pdf' was altered on the way; nothing was saved")
+    plain = await (await peer.prepare(victim.jid)).send()
+    await plain.serve(plain.sealed())
+    assert (await plain.end()).condition == "success"
+    victim.unharmed(left={"report.pdf"})
+
+
 async def test_envelopes_of_two_offers_cannot_be_exchanged_between_jets(receive, jet_peer):
     victim = await receive("-n", "2")
     one, two = [await jet_peer.prepare(victim.jid, Cipher.CHUNKED, name=name) for name in ("one", "two")]
