@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, Self
 
-from jetcli.errors import InterruptedTransferError, LocalFileError, NotResumableError
+from jetcli.errors import InterruptedTransferError, JetError, LocalFileError, NotResumableError
 from jetcli.files.publish import (
     OnExist,
     give_final_name,
@@ -100,7 +100,7 @@ class Sink:
         self._position = 0
         self._synced = 0
         self._entry_synced = False
-        self._failure: LocalFileError | None = None
+        self._failure: JetError | None = None
         self._syncer: Syncer | None = None
         self._descriptor = -1
         self._inode = 0
@@ -190,8 +190,14 @@ class Sink:
         return self._inode
 
     def sync_in_background(self, synced: Callable[[int], None]) -> None:
-        """Sync every 64 MiB or second on a thread of its own, which calls `synced` with the bytes that are safe."""
-        self._syncer = Syncer(self.sync, synced)
+        """Sync every 64 MiB or second on a thread of its own, which calls `synced` with the bytes that are safe.
+
+        What `synced` raises is a failure like that of a sync.
+        """
+        self._syncer = Syncer(self.sync, synced, self._fail)
+
+    def _fail(self, failure: JetError) -> None:
+        self._failure = self._failure or failure
 
     def stop(self) -> None:
         """Do nothing: a file never waits."""
@@ -199,8 +205,8 @@ class Sink:
     def write(self, view: memoryview) -> None:
         """Write all of `view` at `position`.
 
-        Raises LocalFileError if the disk is full, a limit is reached or a sync has failed; `position` then counts
-        what did get written.
+        Raises LocalFileError if the disk is full, a limit is reached or a sync has failed, and what telling of a sync
+        has failed with; `position` then counts what did get written.
         """
         if self._failure is not None:
             raise self._failure
@@ -276,7 +282,7 @@ class Sink:
         self._stop_syncer()
         if self._descriptor >= 0:
             # Whoever keeps a part is ending because of another error, and that is the one to tell.
-            with contextlib.suppress(LocalFileError):
+            with contextlib.suppress(JetError):
                 self.sync()
         self._close()
         return self._synced

@@ -6,7 +6,7 @@ fdatasync takes as long as the disk takes; the worker that writes the part must 
 import threading
 from collections.abc import Callable
 
-from jetcli.errors import LocalFileError
+from jetcli.errors import JetError
 
 #: So many bytes, or so many seconds after the last time, whichever comes first.
 SYNC_BYTES = 64 * 2**20
@@ -16,13 +16,16 @@ SYNC_S = 1.0
 class Syncer:
     """Call `sync` when `written` says that it is due; tell `synced` how many bytes are safe.
 
-    `synced` runs on the syncer's thread. A sync that fails ends the thread: the sink remembers the failure and raises
-    it to whoever writes next.
+    `synced` runs on the syncer's thread. Where one of the two fails the thread ends, and `failed` is told why: the sink
+    remembers the failure and raises it to whoever writes next.
     """
 
-    def __init__(self, sync: Callable[[], int], synced: Callable[[int], None]) -> None:
+    def __init__(
+        self, sync: Callable[[], int], synced: Callable[[int], None], failed: Callable[[JetError], None]
+    ) -> None:
         self._sync = sync
         self._synced = synced
+        self._failed = failed
         self._written = 0
         self._asked = 0
         self._safe = 0
@@ -54,6 +57,7 @@ class Syncer:
             if self._written > self._safe:
                 try:
                     self._safe = self._sync()
-                except LocalFileError:
+                    self._synced(self._safe)
+                except JetError as error:
+                    self._failed(error)
                     return
-                self._synced(self._safe)

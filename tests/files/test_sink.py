@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from sinks import CONTENT, PART, created, failing, filled, listing, recorded, reopened
 
-from jetcli.errors import LocalFileError, NotResumableError
+from jetcli.errors import LocalFileError, NotResumableError, SetupError
 from jetcli.files import sink as sink_module
 from jetcli.files.sink import Output, Sink, check_space, free_bytes
 from jetcli.files.syncer import SYNC_BYTES
@@ -221,6 +221,23 @@ def test_syncing_in_the_background_tells_what_is_safe(inbox):
     assert safe == [SYNC_BYTES]
     assert sink.keep() == SYNC_BYTES
     assert not [thread for thread in threading.enumerate() if thread.name == "jet-sync"]
+
+
+def test_a_state_that_cannot_be_written_fails_the_next_write_and_leaves_the_part(inbox):
+    def fail(_position: int) -> None:
+        raise SetupError("the state in 'x' is held by another program")
+
+    sink = created(inbox, size=None)
+    sink.sync_in_background(fail)
+    syncing = sink._syncer._thread
+    sink.truncate(SYNC_BYTES - 1)
+    sink.write(memoryview(b"x"))
+    syncing.join(20)
+    for attempt in (lambda: sink.write(memoryview(b"y")), sink.sync):
+        with pytest.raises(SetupError, match="held by another program"):
+            attempt()
+    assert sink.keep() == SYNC_BYTES
+    assert (inbox / PART).stat().st_size == SYNC_BYTES
 
 
 def test_a_sync_that_failed_once_is_never_forgotten(inbox, monkeypatch):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from jetcli.errors import LocalFileError
+from jetcli.errors import JetError, LocalFileError, SetupError
 from jetcli.files import syncer
 from jetcli.files.syncer import SYNC_BYTES, Syncer
 
@@ -21,6 +21,7 @@ class Disk:
         self.started = threading.Semaphore(0)
         self.safe: list[int] = []
         self.told = threading.Semaphore(0)
+        self.failures: list[JetError] = []
 
     def sync(self) -> int:
         position = self.position
@@ -43,7 +44,7 @@ def disk() -> Disk:
 
 
 def running(disk: Disk) -> Syncer:
-    return Syncer(disk.sync, disk.synced)
+    return Syncer(disk.sync, disk.synced, disk.failures.append)
 
 
 def test_sixty_four_mebibytes_are_synced_without_waiting_for_the_clock(disk, monkeypatch):
@@ -112,12 +113,28 @@ def test_stopping_waits_for_the_sync_that_runs_and_starts_no_other(disk, monkeyp
 
 
 def test_a_failed_sync_ends_the_thread_quietly_and_says_nothing_is_safe(disk):
+    failure = LocalFileError("cannot write 'x': input/output error")
+
     def fail() -> int:
         disk.started.release()
-        raise LocalFileError("cannot write 'x': input/output error")
+        raise failure
 
-    thread = Syncer(fail, disk.synced)
+    thread = Syncer(fail, disk.synced, disk.failures.append)
     disk.write(thread, SYNC_BYTES)
     assert disk.started.acquire(timeout=PATIENCE_S)
     thread.stop()
     assert disk.safe == []
+    assert disk.failures == [failure]
+
+
+def test_what_is_safe_but_cannot_be_told_is_a_failure_too(disk):
+    failure = SetupError("the state in 'x' is held by another program")
+
+    def fail(_position: int) -> None:
+        raise failure
+
+    thread = Syncer(disk.sync, fail, disk.failures.append)
+    disk.write(thread, SYNC_BYTES)
+    thread._thread.join(PATIENCE_S)
+    thread.stop()
+    assert disk.failures == [failure]
