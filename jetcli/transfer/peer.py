@@ -1,6 +1,7 @@
 """The other side: which of a contact's devices can take part in a transfer, and why the others cannot."""
 
 import asyncio
+from contextlib import suppress
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -47,6 +48,10 @@ class Peer(Struct, frozen=True):
         """Sorts peers: those that can receive first, and jets before others."""
         return self.abilities.receives, self.abilities.chunked
 
+    def suits(self, *, continuing: bool) -> bool:
+        """Say whether it can take what is sent, or where something is continued, at least the rest of that."""
+        return self.abilities.receives or (continuing and self.abilities.resumes)
+
 
 class DeviceRow(Struct, frozen=True):
     """A line of `jet caps`: what one resource of a contact can do; `why_not` is empty where a send would work.
@@ -68,8 +73,11 @@ class DeviceRow(Struct, frozen=True):
     features: tuple[str, ...] = ()
 
 
-async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
+async def find_peer(online: Online, to: str, *, wait_s: float = 0.0, transfer: str | None = None) -> Peer:
     """Return the resource of `to` (bare or full JID) that a file is best sent to.
+
+    With `transfer`, the sid of the first session of what is to be continued, that may be one which receives nothing
+    else: whoever waits in `jet resume` there.
 
     Raises UnavailableError where none is online within `wait_s`, or where we cannot see whether one is;
     UnsupportedError where none can receive; UsageError for this very client, and for another of this very machine.
@@ -80,13 +88,14 @@ async def find_peer(online: Online, to: str, *, wait_s: float = 0.0) -> Peer:
         raise UsageError(f"{shown(to)} runs on this very machine")
     bare_jid = to.partition("/")[0]
     if to == bare_jid and not online.discovery.shows_presence(bare_jid):
-        peers = await _proposed(online, bare_jid, max(PROPOSAL_S, wait_s))
+        peers = await _unseen_peers(online, bare_jid, wait_s, transfer)
     else:
         peers = await _present(online, to, await _resources(online, to, wait_s))
     if not peers:
         raise _nobody(online, to, hint=f"jet send --wait 1h FILE {shown(bare_jid)}")
-    best = max(peers, key=lambda peer: peer.quality)
-    if not best.abilities.receives:
+    continuing = transfer is not None
+    best = max(peers, key=lambda peer: (continuing and peer.abilities.resumes, peer.quality))
+    if not best.suits(continuing=continuing):
         raise UnsupportedError(
             f"{shown(best.jid)} cannot receive encrypted transfers ({best.abilities.why_not})",
             hint=f"jet caps {shown(bare_jid)}",
@@ -115,6 +124,14 @@ async def resuming_peers(
         clients = ", ".join(sorted({shown(peer.client) or "its client" for peer in peers}))
         raise NotResumableError(f"{shown(bare_jid)} cannot continue a transfer with {clients}")
     return able
+
+
+async def _unseen_peers(online: Online, bare_jid: str, wait_s: float, transfer: str | None) -> list[Peer]:
+    """Ask for somebody who knows `transfer`, if there is one to be continued, and else for somebody who receives."""
+    if transfer is not None:
+        with suppress(UnavailableError):
+            return await _proposed(online, bare_jid, PROPOSAL_S, transfer)
+    return await _proposed(online, bare_jid, max(PROPOSAL_S, wait_s))
 
 
 async def _proposed(online: Online, bare_jid: str, wait_s: float, transfer: str | None = None) -> list[Peer]:

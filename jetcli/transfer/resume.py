@@ -39,13 +39,11 @@ async def resume_files(
             return await asyncio.gather(*(each.run() for each in resuming))
 
 
-async def continue_transfer(online: Online, record: TransferRecord, placing: Placing, emit: Listener) -> Outcome:
-    """Continue one transfer with who is online; a failure is returned and not told.
-
-    Raises SetupError where another process owns the transfer.
-    """
-    with online.ownership.own(record.id) as mailbox:
-        outcome = await _Resuming(online, record, placing, emit, Turns(0.0)).outcome(mailbox)
+async def continue_transfer(
+    online: Online, record: TransferRecord, mailbox: Mailbox, placing: Placing, emit: Listener
+) -> Outcome:
+    """Continue one transfer, which is owned by `mailbox`, with who is online; a failure is returned and not told."""
+    outcome = await _Resuming(online, record, placing, emit, Turns(0.0)).outcome(mailbox)
     if isinstance(outcome, Broken) and is_nobody(outcome.error):
         _give_up(online, record, outcome)
     return outcome

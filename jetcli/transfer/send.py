@@ -9,15 +9,13 @@ from msgspec.structs import replace
 from jetcli.errors import (
     JetError,
     LocalFileError,
-    NotResumableError,
-    SetupError,
+    UnavailableError,
     UnsupportedError,
 )
 from jetcli.files.source import STDIN, Origin, Source, check_sendable
 from jetcli.protocol.model import Batch, Cipher, FileDescription, Range
 from jetcli.protocol.offer import cipher_for
 from jetcli.protocol.policy import GCM_LIMIT, shown
-from jetcli.state.transfers import TransferRecord
 from jetcli.transfer import origins
 from jetcli.transfer.account import Online
 from jetcli.transfer.bundling import Bundling, small_files
@@ -34,13 +32,13 @@ from jetcli.transfer.events import (
 )
 from jetcli.transfer.journal import Journal, Noted, history_of, new_transfer_id
 from jetcli.transfer.offering import Offering, date_of, media_type_of
-from jetcli.transfer.options import Placing, SendOptions
+from jetcli.transfer.options import SendOptions
 from jetcli.transfer.outcome import Outcome, failed
 from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer, find_peer
 from jetcli.transfer.persistence import persist
-from jetcli.transfer.resume import continue_transfer
+from jetcli.transfer.repeated import Repeated
 from jetcli.transfer.serve import Serving
 from jetcli.xmpp.phases import phase_over
 
@@ -54,28 +52,46 @@ async def send_files(
     """
     for path in paths:
         check_sendable(path, options.name)
-    peer = await find_peer(online, to, wait_s=options.wait_s)
-    phase_over("disco")
+    with Repeated(online, to.partition("/")[0], paths, options.name, emit) as repeated:
+        peer = await find_peer(online, to, wait_s=options.wait_s, transfer=repeated.first_sid)
+        phase_over("disco")
+        async with Serving(online, emit):
+            return await _send_each(online, peer, paths, options, emit, to=to, repeated=repeated)
+
+
+async def _send_each(
+    online: Online,
+    peer: Peer,
+    paths: Sequence[Path],
+    options: SendOptions,
+    emit: Listener,
+    *,
+    to: str,
+    repeated: Repeated,
+) -> list[FileDone | FileFailed]:
     together = len(paths) > 1 and peer.abilities.batches
     batch = Batch(secrets.token_hex(8), 0, len(paths)) if together else None
     results: list[FileDone | FileFailed] = []
     singly = not peer.abilities.bundles
-    async with Serving(online, emit):
-        while len(results) < len(paths):
-            number, path = len(results) + 1, paths[len(results)]
-            member = replace(batch, index=number) if batch else None
-            small = [] if singly or member is None else small_files(paths[number - 1 :], _unfinished(online, peer))
-            if len(small) > 1 and member is not None:
-                bundling = Bundling(online, peer, small, options, emit, to=to, batch=member)
-                ended = await bundling.run()
-                results, peer, singly = [*results, *ended], bundling.peer, len(ended) < len(small)
-                continue
-            try:
+    while len(results) < len(paths):
+        number, path = len(results) + 1, paths[len(results)]
+        member = replace(batch, index=number) if batch else None
+        small = [] if singly or member is None else small_files(paths[number - 1 :], repeated.paths)
+        if len(small) > 1 and member is not None:
+            bundling = Bundling(online, peer, small, options, emit, to=to, batch=member)
+            ended = await bundling.run()
+            results, peer, singly = [*results, *ended], bundling.peer, len(ended) < len(small)
+            continue
+        try:
+            result = await repeated.go_on(peer, path)
+            if result is None:
+                # Who was found may only continue what it knows.
+                peer = peer if peer.abilities.receives else await find_peer(online, to, wait_s=options.wait_s)
                 result, peer = await _send_one(online, peer, path, options, emit, batch=member)
-                results.append(result)
-            except LocalFileError as error:
-                results.append(FileFailed(None, "send", path.name, error))
-                emit(results[-1])
+            results.append(result)
+        except (LocalFileError, UnavailableError, UnsupportedError) as error:
+            results.append(FileFailed(None, "send", path.name, error))
+            emit(results[-1])
     return results
 
 
@@ -85,58 +101,8 @@ async def _send_one(
     """Send what `path` names, and return who took it too; raises LocalFileError where it cannot be opened any more."""
     streams = peer.abilities.chunked
     async with origins.opened(path, options, streams=streams, peer=peer.jid, emit=emit) as origin:
-        earlier = await _continue_earlier(online, peer, origin, emit) if isinstance(origin, Source) else None
-        if earlier is not None:
-            return earlier, peer
         sending = _Sending(online, peer, origin, options, emit, path=path, batch=batch)
         return await sending.run(), sending.peer
-
-
-async def _continue_earlier(online: Online, peer: Peer, source: Source, emit: Listener) -> FileDone | FileFailed | None:
-    """Continue an unfinished transfer of the very same file to the same peer, if there is one that can be.
-
-    None means that it starts from the beginning, which is said where something had been sent.
-    """
-    record = _earlier(online, peer, source)
-    if record is None:
-        return None
-    try:
-        outcome = await continue_transfer(online, record, Placing(), emit)
-    except SetupError:
-        return None  # another process is sending it; the user wants it sent once more
-    if isinstance(outcome, FileDone):
-        return outcome
-    if isinstance(outcome.error, NotResumableError):
-        emit(Warned(f"{outcome.error.message}; '{shown(source.name)}' starts again from the beginning", record.id))
-        return None
-    event = failed(outcome, record.id, "send", source.name)
-    emit(event)
-    return event
-
-
-def _unfinished(online: Online, peer: Peer) -> set[str]:
-    """Return the paths of files whose transfers to this peer have been interrupted."""
-    records = online.transfers.unfinished() if peer.abilities.resumes else ()
-    return {record.path for record in records if record.direction == "send" and record.peer == peer.bare_jid}
-
-
-def _earlier(online: Online, peer: Peer, source: Source) -> TransferRecord | None:
-    """Return the latest unfinished transfer of this path, name, size and time to this peer."""
-    if not peer.abilities.resumes:
-        return None
-    for record in online.transfers.unfinished():
-        alike = (record.direction, record.peer, record.name) == ("send", peer.bare_jid, source.name)
-        if alike and record.chunked and _same_state(record, source):
-            return record
-    return None
-
-
-def _same_state(record: TransferRecord, source: Source) -> bool:
-    """Say whether the record is about this path, with the same size and time."""
-    known, now = record.source, source.identity
-    if known is None or record.path != str(source.path.absolute()):
-        return False
-    return (known.size, known.mtime_ns) == (now.size, now.mtime_ns)
 
 
 class _Sending:

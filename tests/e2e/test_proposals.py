@@ -74,6 +74,18 @@ def test_strangers_find_each_other_again_for_what_was_interrupted(strangers, ove
     assert connection.carried < 22_000_000, "what had arrived was sent again"
 
 
+def test_the_same_send_again_finds_a_stranger_who_resumes(strangers, over, jet, receiver):
+    romeo, juliet = strangers
+    connection, _ = killed_half_way(romeo, juliet, over, jet, receiver, "--from", romeo.jid)
+    waiting = jet(juliet, "resume")
+    waiting.wait_for("none of them answered; waiting for a jet that knows the transfer")
+    [file] = romeo.saved
+    sending = jet(romeo, "send", file, juliet.jid).finished()
+    assert (sending.code, waiting.finished().code) == (0, 0), (sending, waiting)
+    assert juliet.saved == romeo.saved
+    assert connection.carried < 22_000_000, "what had arrived was sent again"
+
+
 def test_a_stranger_who_asks_for_a_transfer_that_is_not_known_learns_nothing(strangers, over, jet, receiver):
     """The record is forgotten at the receiver, who even lets the sender in: there is nobody to resume with."""
     romeo, juliet = strangers

@@ -85,6 +85,19 @@ async def test_the_best_resource_that_answers_is_taken(online, chosen):
     assert (await find_peer(World(online), BOB)).jid == f"{BOB}/{chosen}"
 
 
+@pytest.mark.parametrize(
+    ("online", "chosen"),
+    [
+        ({"resuming": frozenset(SENDING)}, "resuming"),
+        ({"chat": OTHER, "resuming": frozenset(SENDING)}, "resuming"),
+        ({"resuming": frozenset(SENDING), "a": JET}, "a"),
+        ({"chat": OTHER}, "chat"),
+    ],
+)
+async def test_what_is_to_be_continued_may_go_to_one_that_receives_nothing_else(online, chosen):
+    assert (await find_peer(World(online), BOB, transfer="sid")).jid == f"{BOB}/{chosen}"
+
+
 async def test_a_full_address_is_used_as_it_is():
     world = World({"a": JET, "chat": OTHER}, contact=False)
     assert (await find_peer(world, f"{BOB}/chat")).jid == f"{BOB}/chat"

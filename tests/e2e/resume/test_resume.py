@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-NOT_RESUMABLE = 11
+NOT_RESUMABLE, PARTIAL = 11, 14
 
 EITHER = [(), ("sender",), ("receiver",), ("sender", "receiver")]
 
@@ -96,6 +96,29 @@ def test_the_same_send_again_continues(new_pair, broken, receiver, jet, whole):
     receiving = receiver(juliet)
     sending = jet(romeo, "send", "film.mkv", juliet.jid).finished()
     assert (sending.code, receiving.finished().code) == (0, 0), (sending, receiving)
+    whole(new_pair, connection)
+
+
+def test_the_same_send_again_continues_with_a_receiver_that_resumes(new_pair, broken, jet, whole):
+    romeo, juliet = new_pair
+    connection = broken(new_pair)
+    resuming = jet(juliet, "resume")
+    resuming.wait_for("not online; waiting for a jet that knows the transfer")
+    sending = jet(romeo, "send", "film.mkv", juliet.jid).finished()
+    assert (sending.code, resuming.finished().code) == (0, 0), (sending, resuming)
+    whole(new_pair, connection)
+
+
+@pytest.mark.matrix
+def test_what_else_is_sent_to_a_receiver_that_only_resumes_fails_alone(new_pair, broken, jet, whole):
+    romeo, juliet = new_pair
+    connection = broken(new_pair, "sender", "receiver")
+    romeo.file("new.txt", 10)
+    resuming = jet(juliet, "resume")
+    resuming.wait_for("not online; waiting for a jet that knows the transfer")
+    sending = jet(romeo, "send", "new.txt", "film.mkv", juliet.jid).finished()
+    assert (sending.code, resuming.finished().code) == (PARTIAL, 0), (sending, resuming)
+    assert "cannot receive encrypted transfers" in sending.stderr
     whole(new_pair, connection)
 
 
