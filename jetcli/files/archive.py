@@ -25,6 +25,8 @@ from jetcli.files.tarstream import TarStream
 from jetcli.protocol.policy import numbered, shown
 
 _DAMAGED = "it is damaged, or no archive"
+#: Directories of one name, told apart by numbers.
+_MOST_NUMBERS = 10_000
 
 
 class ArchiveSource(PipeSource):
@@ -163,7 +165,7 @@ def _new_directory(archive: Path) -> Path:
         stem = stem.removesuffix(suffix)
     parent = os.open(archive.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        for n in range(1, 10_000):
+        for n in range(1, _MOST_NUMBERS):
             name = stem if n == 1 else numbered(stem, n)
             if not is_taken(name, parent):
                 os.mkdir(name, 0o777, dir_fd=parent)
@@ -175,10 +177,18 @@ def _new_directory(archive: Path) -> Path:
     raise LocalFileError(f"'{shown(stem)}' exists already")
 
 
+def _is_named_after(name: str, original: str) -> bool:
+    # Numbered as a directory, or because its archive was.
+    return name == original or any(
+        name in (numbered(original, n), f"{original} ({n})") for n in range(2, _MOST_NUMBERS)
+    )
+
+
 def _lifted(target: Path) -> Path:
-    """Take away the one level that an archive of a directory of the same name has."""
-    inside = target / target.name
-    if os.listdir(target) != [target.name] or inside.is_symlink() or not inside.is_dir():
+    """Take away the one level that an archive of a directory of the same name has, numbered or not."""
+    found = os.listdir(target)
+    inside = target / found[0] if len(found) == 1 else target
+    if not _is_named_after(target.name, inside.name) or inside.is_symlink() or not inside.is_dir():
         return target
     spare = target.with_name(f".{target.name}.jet")
     try:

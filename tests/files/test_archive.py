@@ -37,6 +37,17 @@ def test_a_tree_comes_back_as_it_was(tmp_path):
     assert [path.name for path in there.iterdir()] == ["tree"]
 
 
+def test_a_tree_that_comes_again_looks_the_same_in_its_numbered_directory(tmp_path):
+    tree, there = tmp_path / "tree.d", tmp_path / "there"
+    (tree / "deep").mkdir(parents=True)
+    there.mkdir()
+    for name in ("tree.d.tar", "tree.d.tar", "tree.d (2).tar"):
+        with ArchiveSource(tree, None) as source:
+            (there / name).write_bytes(read(source))
+        assert [path.name for path in unpack(there / name).iterdir()] == ["deep"]
+    assert len(list(there.iterdir())) == 3
+
+
 def test_a_file_that_cannot_be_packed_fails_the_stream(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"x")
 
