@@ -57,6 +57,7 @@ def trust_command(
     contact = _Contact(invocation, report, directory, peer)
     added = [key for text in add for key in _named_keys(text, peer)]
     revoked = [key for text in revoke for key in _named_keys(text, peer)]
+    contact.demand_met(revoked)
     if added or revoked:
         contact.decide(added, Trust.VERIFIED)
         contact.decide(revoked, Trust.DISTRUSTED)
@@ -90,6 +91,16 @@ class _Contact(Struct, frozen=True):
         self.report.view.line(f"No key of {shown(self.jid)} has been met yet: asking for what is published.")
         go_online(self.invocation, self.report, config, Network(), fetch, command="trust")
         return rows
+
+    def demand_met(self, keys: Sequence[bytes]) -> None:
+        """Raise UsageError for a key that the contact was never seen with: a typing error would be kept for good."""
+        met = {row.identity_key for row in keys_of.known_keys(self.directory, self.jid)} if keys else set()
+        for key in keys:
+            if key not in met:
+                raise UsageError(
+                    f"no key of {shown(self.jid)} has the fingerprint {fingerprint(key)}",
+                    hint=f"jet trust {shown(self.jid)}",
+                )
 
     def compare(self, rows: Sequence[KeyRow]) -> None:
         """Ask about each key that is not decided yet whether the person has compared it."""

@@ -159,6 +159,25 @@ def test_a_receiver_that_wants_verified_keys_refuses_others(jet, two, receiver):
     assert "a.txt" not in juliet.saved
 
 
+def fingerprints(jet, home, jid: str) -> list[str]:
+    rows = [json.loads(line) for line in jet(home, "--json", "trust", jid).finished().stdout.splitlines()]
+    return [row["fingerprint"] for row in rows if "fingerprint" in row]
+
+
+def test_a_fingerprint_that_nobody_has_is_not_revoked(jet, two, receiver):
+    romeo, juliet = two
+    receiving = receiver(juliet)
+    assert jet(romeo, "send", romeo.file("a.txt", b"x"), juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0
+    [known] = fingerprints(jet, romeo, juliet.jid)
+    wrong = known[:-1] + ("0" if known[-1] != "0" else "1")
+    ended = jet(romeo, "trust", juliet.jid, "--revoke", wrong).finished()
+    assert (ended.code, ended.hint) == (2, f"jet trust {juliet.jid}"), ended
+    assert ended.error.startswith(f"no key of {juliet.jid} has the fingerprint ")
+    assert fingerprints(jet, romeo, juliet.jid) == [known]
+    assert jet(romeo, "trust", juliet.jid, "--revoke", known).finished().code == 0
+
+
 @pytest.mark.parametrize(
     ("words", "error"),
     [
