@@ -93,6 +93,8 @@ def receive_command(
 
     if str(output) == "-" or unverified_stdout:
         output, stdout = None, True
+    if stdout and extract:
+        raise UsageError("--stdout unpacks nothing: leave out --extract", hint="jet receive --stdout | tar x")
     _check_receive(directory, output, count, forever=forever, stdout=stdout)
     if not (accept_all or senders or interactive(invocation)):
         raise UsageError("nobody is there to be asked", hint="jet receive --accept-all, or --from JID")

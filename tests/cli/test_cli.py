@@ -23,6 +23,16 @@ from jetcli.errors import LocalFileError
         (["send", "-", "-", "a@b.org"], "standard input can be sent once", "jet send FILE... JID"),
         (["send", "--size", "4", "f", "a@b.org"], "--size is for standard input", "jet send - --size BYTES JID"),
         (["receive", "--stdout", "--accept-all", "-d", "."], "--stdout saves no file", None),
+        (
+            ["receive", "--stdout", "--extract", "--accept-all"],
+            "--stdout unpacks nothing",
+            "jet receive --stdout | tar x",
+        ),
+        (
+            ["receive", "-o", "-", "--extract", "--accept-all"],
+            "--stdout unpacks nothing",
+            "jet receive --stdout | tar x",
+        ),
         (["receive", "--accept-all", "--exec", "'"], "--exec: no closing quotation", None),
         (["send", "--path", "air", "f", "a@b.org"], "invalid value for '--path'", "jet send --help"),
         (["sned", "f", "a@b.org"], "no such command 'sned'", "did you mean jet send?"),
