@@ -1,5 +1,6 @@
 """`jet share` and `jet request`: check the words, go online, hand over to `jetcli.transfer`."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,8 +9,8 @@ from jetcli.cli import addresses
 from jetcli.cli.accounts import config_of
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.session import go_online
-from jetcli.cli.work import check_sources, free_name, network_of, saving_directory
-from jetcli.errors import UsageError
+from jetcli.cli.work import free_name, network_of, saving_directory
+from jetcli.errors import LocalFileError, UsageError
 from jetcli.transfer.options import OnExist, PathPolicy, ReceiveOptions
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def share_command(
         raise UsageError("missing FILE", hint="jet share FILE...")
     allowed = [str(addresses.peer_address(jid, lambda: config_of(invocation).aliases, hint="--to JID")) for jid in to]
     report = invocation.begin("share", "send")
-    check_sources(files, None)
+    _check_shareable(files)
     config = config_of(invocation)
     network = network_of(invocation, config, path, retry)
 
@@ -78,3 +79,14 @@ def request_command(
         return exit_code([await request_file(online, what, str(peer), options, report.emit)])
 
     return go_online(invocation, report, config, network, work, command="request")
+
+
+def _check_shareable(files: Sequence[Path]) -> None:
+    """Raise LocalFileError, before anybody is called, for what is no file that can be read."""
+    from jetcli.files.source import Source
+
+    for file in files:
+        if file.is_dir():
+            hint = f"jet share {shlex.quote(str(file))}/*"
+            raise LocalFileError(f"'{file}' is a directory, and only files can be shared", hint=hint)
+        Source.open(file).close()

@@ -68,6 +68,17 @@ def test_a_file_that_cannot_be_sent_is_found_before_anybody_is_called(jet_here, 
     assert "jet: error: " in ended.err
 
 
+def test_what_cannot_be_shared_is_found_before_anybody_is_called(jet_here, source, tmp_path):
+    (tmp_path / "some films").mkdir()
+    ended = jet_here("share", source, tmp_path / "some films")
+    assert ended.code == 13
+    assert ended.err.splitlines() == [
+        f"jet: error: '{tmp_path}/some films' is a directory, and only files can be shared",
+        f"jet: hint: jet share '{tmp_path}/some films'/*",
+    ]
+    assert jet_here("share", "-").err.startswith("jet: error: cannot read '-': no such file")
+
+
 def test_there_is_no_account_yet(jet_here, source):
     ended = jet_here("send", source, "bob@example.org")
     assert (ended.code, ended.err) == (3, "jet: error: there is no account\njet: hint: jet login JID\n")
