@@ -57,7 +57,7 @@ def perform(arguments: list[str], interruption: Interruption) -> int:
     code = stopped or code
     if invocation.report is not None:
         if stopped is not None:
-            invocation.report.view.stopped()
+            invocation.report.stopped()
         invocation.report.result(code)
     # What comes too late to be told changes nothing, but that the result cannot be written is known only now.
     return interruption.code if interruption.code in (SIGPIPE_CODE, LocalFileError.exit_code) else code

@@ -41,6 +41,8 @@ class Report:
         self.view = View(messages, direction=direction, quiet=quiet, verbose=verbose, bars=_live_bars if live else None)
         self.json = JsonEvents(direction, self._json_line) if json else None
         self.path_end = "\n"
+        #: How many files the command was asked to send, where it is known.
+        self.expected = 0
         self._live = live
         self._began = time.monotonic()
         self._files = 0
@@ -81,6 +83,12 @@ class Report:
         """Tell one row of a table to a program."""
         if self.json is not None:
             self.json.row(fields, kind)
+
+    def stopped(self) -> None:
+        """Tell what a signal has ended, and how many files of several have not been sent."""
+        self.view.stopped()
+        if self.expected > 1 and self._files < self.expected:
+            self.view.line(f"{self.expected - self._files} of {self.expected} files were not sent.")
 
     def result(self, code: int) -> None:
         """Tell how the command ended; what comes after the first call is not told."""

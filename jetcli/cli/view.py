@@ -137,6 +137,8 @@ class View:
         self.hide()
         self.line("Stopped.")
         for transfer, running in self._running.items():
+            if len(self._running) > 1 and not running.bytes:
+                continue  # one of the many in a bundle
             moved = "sent" if self._direction == "send" else "received"
             self.line(f"{running.name}: {_amount(running)} had been {moved}.")
             if running.resumable and (running.bytes or running.goes_on):

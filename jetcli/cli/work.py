@@ -43,6 +43,7 @@ def send_command(
     if size is not None and "-" not in map(str, files):
         raise UsageError("--size is for standard input", hint="jet send - --size BYTES JID")
     report = invocation.begin("send", "send")
+    report.expected = len(files)
     check_sources(files, name)
     config = _config(invocation)
     network = network_of(invocation, config, path, retry)

@@ -85,6 +85,15 @@ def test_a_slow_transfer_is_mentioned_every_half_minute(view, clock):
     assert lines(view) == [f"k3v9: {second} B, 1 B/s" for second in (30, 60, 90)]
 
 
+def test_a_file_of_many_that_has_not_moved_is_not_named_when_all_are_stopped(view):
+    view = view("send")
+    for place in range(3):
+        view.emit(happened.Offered(f"k3v9-{place}", "send", JULIET, f"{place}.txt", 5, None, resumable=False))
+    view.emit(happened.Progress("k3v9-1", "send", 2, 5))
+    view.stopped()
+    assert lines(view)[-2:] == ["Stopped.", "1.txt: 2 of 5 B had been sent."]
+
+
 def test_what_comes_whole_gets_no_bar(view):
     def bars(_messages):
         pytest.fail("a bar for what is over already")

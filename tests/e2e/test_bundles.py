@@ -177,6 +177,9 @@ def test_ctrl_c_keeps_the_files_that_are_saved_and_says_which(pair, halfway, sto
     assert names(processes[1]) == sorted(saved)
     assert set(names(processes[0])) <= set(saved)
     assert not juliet.parts
+    if not stopped:
+        unsent = 120 - len(names(processes[0]))
+        assert processes[0].stderr.splitlines()[-1] == f"{unsent} of 120 files were not sent."
     if stopped:  # the sender tells of every file how it ended
         assert sorted(names(other) + names(other, "error")) == sorted(romeo.saved)
 
