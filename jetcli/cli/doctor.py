@@ -96,7 +96,7 @@ def _network(invocation: Invocation, report: Report, config: Config) -> list[Che
         async with await Online.open(
             credentials, network, receiving=False, command="jet doctor", emit=report.emit
         ) as online:
-            return await server_checks(online)
+            return await online.unless_lost(server_checks(online))
 
     try:
         return carry_out(invocation, report, session)

@@ -1,7 +1,7 @@
 """Going online for one command: the chosen account, what opens it, its trust, and a clean end."""
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from jetcli.cli.invocation import Invocation
 from jetcli.transfer.options import Network
@@ -32,7 +32,7 @@ def go_online(
     report: "Report",
     config: "Config",
     network: Network,
-    work: Callable[["Online"], Awaitable[int]],
+    work: Callable[["Online"], Coroutine[Any, Any, int]],
     *,
     command: str,
 ) -> int:
@@ -48,6 +48,6 @@ def go_online(
         async with await Online.open(
             credentials, network, receiving=receiving, command=f"jet {command}", emit=report.emit
         ) as online:
-            return await work(online)
+            return await online.unless_lost(work(online))
 
     return carry_out(invocation, report, session)

@@ -7,13 +7,13 @@ worker threads. It owns the order in which they start and stop.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jetcli.errors import JetError
 from jetcli.protocol.device import Device, Trust
@@ -52,6 +52,8 @@ from jetcli.xmpp.registration import accept_invitation, register_account
 
 if TYPE_CHECKING:
     from jetcli.xmpp.omemo import Omemo
+
+T = TypeVar("T")
 
 #: More streams than this share the machine worse than they queue (design: control on asyncio, data on threads).
 WORKERS = 4
@@ -242,6 +244,19 @@ class Online:
         if self._proxies is not None:
             self._proxies.cancel()
         await self._stack.aclose()
+
+    async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` does; where the connection is gone for good meanwhile, cancel it and raise why."""
+        working = asyncio.ensure_future(work)
+        waiting: set[asyncio.Future[Any]] = {working, self.lost}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise self.lost.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ import pytest
 SIZE = 40_000_000
 STALL = 5_000_000
 
-INTERRUPTED = 10
+INTERRUPTED, LOGIN_REFUSED = 10, 4
 
 
 @pytest.fixture
@@ -187,6 +187,21 @@ def test_a_server_that_stays_away_ends_the_transfer_with_the_part_kept(home, hal
     ended(sending, INTERRUPTED)
     ended(receiving, INTERRUPTED)
     kept(juliet)
+
+
+@pytest.mark.parametrize("command", ["send", "receive"])
+def test_a_command_that_waits_ends_when_the_server_takes_it_no_more(home, jet, receiver, faulty, server, command):
+    streams = faulty((server.host, server.port))
+    romeo = home("romeo", address=streams.address)
+    juliet = home("juliet", contacts=[romeo])
+    if command == "send":
+        waiting = jet(romeo, "--json", "send", "--wait", "forever", romeo.file("film.mkv", 1), juliet.jid)
+        waiting.wait_for("Looking for")
+    else:
+        waiting = receiver(romeo, "--json", "--forever")
+    server.add_account(romeo.jid.partition("@")[0], "another password")
+    streams.cut()
+    ended(waiting, LOGIN_REFUSED)
 
 
 @pytest.mark.matrix
