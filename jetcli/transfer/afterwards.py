@@ -4,11 +4,15 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from jetcli.protocol.policy import shown
 from jetcli.transfer.events import FileDone, Listener, Warned
+
+#: How long a command that is asked to end may take; less than what is left to us when a signal stops us.
+GRACE_S = 0.5
 
 
 class Afterwards:
@@ -38,7 +42,12 @@ class Afterwards:
         if kind is not None:
             self._running.cancel()
         self._files.put_nowait(None)
-        await asyncio.wait({self._running})
+        try:
+            await asyncio.wait({self._running})
+        finally:
+            if not self._running.done():
+                self._running.cancel()
+                await asyncio.wait({self._running})
 
     async def _run(self) -> None:
         while (done := await self._files.get()) is not None:
@@ -48,7 +57,8 @@ class Afterwards:
 async def run_for(command: Sequence[str], done: FileDone, sender: str, emit: Listener) -> None:
     """Run `command` with what came in its environment, and wait for it; a failure is told and stops nothing.
 
-    Its standard output is our standard error, since ours is for file names and events.
+    Cancelling ends it, by force where it does not go when it is asked to. Its standard output is our standard error,
+    since ours is for file names and events.
     """
     told = {
         "JET_PATH": str(done.path.absolute()) if done.path else "",
@@ -61,9 +71,24 @@ async def run_for(command: Sequence[str], done: FileDone, sender: str, emit: Lis
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr.fileno(), env=os.environ | told
         )
-        code = await process.wait()
     except OSError as error:
         emit(Warned(f"cannot run '{shown(command[0])}': {(error.strerror or '').lower()}", done.id))
         return
+    try:
+        code = await process.wait()
+    except asyncio.CancelledError:
+        await _end(process)
+        raise
     if code:
         emit(Warned(f"'{shown(command[0])}' failed for '{shown(done.name)}' with exit code {code}", done.id))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a command that we do not wait for any more."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()

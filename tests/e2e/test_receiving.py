@@ -1,6 +1,8 @@
 """What `jet receive` takes, how much of it, and what happens to it then."""
 
 import os
+import shlex
+import signal
 import sys
 
 import pytest
@@ -125,6 +127,18 @@ def test_a_command_is_run_for_every_file_without_a_shell(pair, receiver, jet):
     assert receiving.stdout == f"{path}\0"
     assert f"$HOME;x {path} a b {romeo.jid}/jet." in receiving.stderr
     assert receiving.stderr.rstrip().endswith("5")
+
+
+def test_a_request_to_end_ends_the_command_that_is_run_for_a_file_too(pair, receiver, jet):
+    romeo, juliet = pair
+    script = "import time; print('runs', flush=True); time.sleep(30); print('left behind')"
+    receiving = receiver(juliet, "--exec", shlex.join((sys.executable, "-c", script)))
+    sending = jet(romeo, "send", romeo.file("a", 1), juliet.jid)
+    assert sending.finished().code == 0, sending
+    receiving.wait_for("runs")
+    receiving.signal(signal.SIGTERM)
+    assert receiving.finished().code == 143, receiving
+    assert "left behind" not in receiving.stderr  # which the command writes to, and does not end before it
 
 
 def test_a_receiver_leaves_when_nothing_comes(pair, receiver):
