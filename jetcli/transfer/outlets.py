@@ -28,7 +28,11 @@ def outlet(options: ReceiveOptions, admitted: Admitted, transfer_id: str, name: 
         # Under a plain cipher nothing is verified before the end.
         if admitted.between_jets or options.unverified_stdout:
             return pipe
-        return HeldBackOutput(pipe, admitted.size)
+        try:
+            return HeldBackOutput(pipe, admitted.size)
+        except BaseException:
+            pipe.discard()
+            raise
     kind = _ArchiveSink if options.extract and is_archive(name) else Sink
     return kind.create(
         admitted.directory,

@@ -42,15 +42,23 @@ class Reception:
         self._mailbox = mailbox
 
     async def run(self) -> Outcome:
-        """Receive the file and publish it; a failure is returned. Raises LocalFileError before the accept."""
+        """Receive the file and publish it; a failure is returned.
+
+        Raises LocalFileError before the accept, and SetupError where nothing can be recorded; then nothing is left.
+        """
         sink = outlet(self._options, self._admitted, self._id, self._name, self._chosen_on_exist)
+        try:
+            journal = self._begin_journal(sink)
+        except BaseException:
+            sink.discard()
+            raise
         incoming = Incoming(
             self._online,
             self._emit,
             self._negotiation,
             expected=self._expected(),
             sink=sink,
-            journal=self._begin_journal(sink),
+            journal=journal,
             mailbox=self._mailbox,
         )
         return await incoming.run(self._accept)

@@ -104,11 +104,11 @@ class _Request:
         return _Promised(negotiation, content, secret, file, file.size, devices)
 
     async def _receive(self, promised: _Promised) -> FileDone | FileFailed:
-        sink = self._sink(promised.file.name or "", promised.size)
-        peer, goes_on = promised.negotiation.session.peer, sink.resumable
-        self._emit(Offered(self._id, "receive", peer, promised.file.name or "", promised.size, None, resumable=goes_on))
-        self._emit(Accepted(self._id, "receive"))
+        peer, offered = promised.negotiation.session.peer, promised.file.name or ""
         with self._online.ownership.own(self._id) as mailbox:
+            sink = self._sink(offered, promised.size)
+            self._emit(Offered(self._id, "receive", peer, offered, promised.size, None, resumable=sink.resumable))
+            self._emit(Accepted(self._id, "receive"))
             outcome = await self._persist(promised, sink, mailbox)
         if isinstance(outcome, FileDone):
             return outcome
@@ -144,7 +144,11 @@ class _Request:
             secret=promised.secret,
             sha256=self._sha256,
         )
-        journal = self._journal(promised, sink)
+        try:
+            journal = self._journal(promised, sink)
+        except BaseException:
+            sink.discard()
+            raise
         incoming = Incoming(
             self._online,
             self._emit,
