@@ -6,7 +6,7 @@ that asked can ask for the rest.
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ from jetcli.protocol.policy import shown
 from jetcli.protocol.ranges import span
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import open_envelope
-from jetcli.transfer.events import Detail, FileDone, Listener, Offered, Phase
+from jetcli.transfer.delivery import Delivery
+from jetcli.transfer.events import Detail, FileDone, Listener, Offered, Phase, Waiting
 from jetcli.transfer.journal import Journal, new_transfer_id, recorded
-from jetcli.transfer.outcome import failed, reason_for
+from jetcli.transfer.outcome import Outcome, failed, reason_for
 from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
 from jetcli.transfer.ownership import Mailbox
+from jetcli.transfer.persistence import persist
 from jetcli.transfer.serve import Serving
 from jetcli.transfer.ways import accepted_transport
 from jetcli.xmpp.negotiation import Negotiation
@@ -137,9 +139,21 @@ class _Sharing:
                 negotiation.accept(acceptance(judged.content, transport, agreed=said, described=described))
                 return Begun(negotiation, judged.content, secret, agreed)
 
-            outcome = await outgoing.run(begin)
+            outcome = await self._persist(outgoing.run(begin), transfer_id, mailbox)
         if not isinstance(outcome, FileDone):
             self._emit(failed(outcome, transfer_id, "send", source.name))
+
+    async def _persist(self, sending: Awaitable[Outcome], transfer_id: str, mailbox: Mailbox) -> Outcome:
+        """Send, and go on where the peer has come back before we knew that it was gone."""
+        rest = Delivery(self._online, self._emit, transfer_id, mailbox)
+
+        def tell(attempt: int, pause_s: float, error: JetError) -> None:
+            self._emit(Waiting(transfer_id, "send", error, attempt, pause_s))
+
+        try:
+            return await persist(sending, mailbox=mailbox, answer=rest.answer, again=None, retries=0, tell=tell)
+        finally:
+            await mailbox.close()
 
     def _outgoing(self, transfer_id: str, judged: JudgedOffer, source: Source, peer: str, mailbox: Mailbox) -> Outgoing:
         return Outgoing(self._online, self._emit, peer, Outbound(transfer_id, source, judged.cipher), mailbox)
