@@ -1,12 +1,21 @@
 """The tables of an account's database, and the version they have.
 
-A later version adds the statements that lead from the one before. No table holds a transport secret or a password.
+A later version adds to `MIGRATIONS` the statements that lead from the one before. No table holds a transport secret or
+a password.
 """
 
 #: "jet1" in ASCII: marks the file as jet's (SQLite's application_id).
 APPLICATION_ID = 0x6A657431
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+#: The statements that lead to each version after the first, in their order, from the one before.
+MIGRATIONS = (
+    (
+        "ALTER TABLE transfers ADD COLUMN sha256 BLOB",
+        "ALTER TABLE transfers ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
+    ),
+)
 
 # STRICT tables refuse what has the wrong type, WITHOUT ROWID keeps a key beside its value instead of in an index of
 # its own. Device and inode numbers may use all 64 bits, which SQLite's integers do not: they are kept as text.
@@ -21,7 +30,7 @@ CREATE TABLE transfers (
     device_keys BLOB NOT NULL, name TEXT NOT NULL, size INTEGER, date TEXT, media_type TEXT, path TEXT NOT NULL,
     final_name TEXT, on_exist TEXT, source TEXT, part TEXT, part_inode TEXT, verified INTEGER NOT NULL,
     synced INTEGER NOT NULL, boot_id TEXT NOT NULL, chunked INTEGER NOT NULL, state TEXT NOT NULL,
-    created REAL NOT NULL, updated REAL NOT NULL
+    created REAL NOT NULL, updated REAL NOT NULL, sha256 BLOB, checksum INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX transfers_by_session ON transfers (first_sid);
 CREATE TABLE trust (

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from jetcli.errors import JetError, LocalFileError, SetupError
 from jetcli.state.private import create_private, private_directory, refuse_shared, sync_directory, unusable
-from jetcli.state.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from jetcli.state.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
 #: How long one process waits for another's write. Writes take milliseconds; only a stopped process takes longer.
 _BUSY_S = 10.0
@@ -52,7 +52,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path) -> Self:
-        """Open the database in `directory`, making both where they are missing.
+        """Open the database in `directory`, making both where they are missing; one of an earlier jet is migrated.
 
         Raises SetupError where others can read them, where the file is damaged or of a newer jet, or cannot be used;
         nothing is deleted or rewritten then.
@@ -85,6 +85,16 @@ class Store:
             raise SetupError(f"the state in '{self.path}' was written by a newer jet", hint="install a newer jet")
         if self.rows("PRAGMA quick_check(1)") != [("ok",)]:
             raise damaged(self.path)
+        if version < SCHEMA_VERSION:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring the tables of an earlier version up to date, all at once or not at all."""
+        with self.transaction():
+            version = self.rows("PRAGMA user_version")[0][0]  # another process may have been here first
+            for statement in (statement for step in MIGRATIONS[version - 1 :] for statement in step):
+                self.change(statement)
+            self.change(f"PRAGMA user_version = {max(version, SCHEMA_VERSION)}")
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         """Run one statement and return its rows as tuples; outside a transaction it is one by itself.

@@ -52,8 +52,9 @@ class TransferRecord(Struct, frozen=True):
     source file, or the directory that receives. `final_name` is the local name there, and `on_exist` what becomes of it
     where it is taken. `part` is a file name inside `path`. `verified` counts the bytes from the start that are
     authenticated and written (a receiver) or confirmed (a sender), `synced` those of them that had reached the disk,
-    both during boot `boot_id`. `created` and `updated` are wall-clock seconds. Of what can never be continued there is
-    only the history: it has no session and no device.
+    both during boot `boot_id`. `created` and `updated` are wall-clock seconds. `sha256` is the digest that a received
+    file must have, where it is known: by our own request, or because the sender has said it. `checksum` says that the
+    sender promised to. Of what can never be continued there is only the history: it has no session and no device.
     """
 
     id: str
@@ -78,6 +79,8 @@ class TransferRecord(Struct, frozen=True):
     synced: int = 0
     boot_id: str = ""
     state: TransferState = TransferState.OFFERED
+    sha256: bytes | None = None
+    checksum: bool = False
 
     def knows(self, device_key: bytes) -> bool:
         """Say whether the device with this identity key takes part in the transfer."""
@@ -161,6 +164,10 @@ class Transfers:
         found = {"part_inode": str(inode), "verified": verified, "synced": synced, "boot_id": boot_id}
         self._update(transfer_id, found)
 
+    def digest_is(self, transfer_id: str, sha256: bytes) -> None:
+        """Record which digest the whole file has, now that the sender has said it."""
+        self._update(transfer_id, {"sha256": sha256})
+
     def finish(self, transfer_id: str, state: TransferState, now: float) -> None:
         """Record that the transfer has come to `state`; raises UsageError where there is no such transfer."""
         self._update(transfer_id, {"state": state.value, "updated": now})
@@ -217,7 +224,7 @@ def _record(row: Sequence[Any]) -> TransferRecord:
     values["source"] = RecordedIdentity(*json.loads(values["source"])) if values["source"] else None
     values["part_inode"] = None if values["part_inode"] is None else int(values["part_inode"])
     values["state"] = TransferState(values["state"])
-    values["chunked"] = bool(values["chunked"])
+    values |= {column: bool(values[column]) for column in ("chunked", "checksum")}
     return TransferRecord(**values)
 
 

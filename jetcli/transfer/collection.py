@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from jetcli.errors import JetError, LocalFileError, RemoteProtocolError
+from jetcli.errors import IntegrityError, JetError, LocalFileError, RemoteProtocolError
 from jetcli.files.sink import Sink, check_space
 from jetcli.protocol.model import (
     IV_SIZE,
@@ -28,13 +28,14 @@ from jetcli.state.transfers import TransferRecord, TransferState
 from jetcli.transfer.account import Online
 from jetcli.transfer.admission import admit_continuation
 from jetcli.transfer.continuation import Continuation, demand_known
-from jetcli.transfer.events import FileDone, Listener, Phase
-from jetcli.transfer.incoming import Begun, Expected, Incoming, believed_time
+from jetcli.transfer.events import FileDone, Listener, Phase, Verification
+from jetcli.transfer.incoming import Begun, Expected, Incoming, another_file, believed_time
 from jetcli.transfer.journal import Journal, this_boot
 from jetcli.transfer.options import Placing
 from jetcli.transfer.outcome import Broken, Outcome, reason_for
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer
+from jetcli.transfer.proving import digest_of
 from jetcli.transfer.ways import accepted_transport, no_transport, offered_transport
 from jetcli.xmpp.negotiation import Negotiation
 
@@ -89,17 +90,27 @@ class Collection(Continuation):
     async def _answer(self, negotiation: Negotiation) -> Outcome:
         record = self._online.transfers.get(self._id)
         judged, secret = await admit_continuation(self._online, record, negotiation, request=False)
-        done = self._finished(record)
-        if done is not None:
-            self._nothing_missing(negotiation, judged, done.size)
-            return done
-        sink = self._reopened(record)
-        if _whole(record, sink):
+        outcome: Outcome | None = self._finished(record)
+        if outcome is None:
+            sink = self._reopened(record)
+            if not _whole(record, sink):
+                return await self._continued(record, sink, negotiation, judged, secret)
             outcome = await self._publish(record, sink)
-            if isinstance(outcome, Broken):
-                raise outcome.error
+        if isinstance(outcome, Broken):
+            negotiation.end_for(reason_for(outcome.error))
+        else:
             self._nothing_missing(negotiation, judged, outcome.size)
-            return outcome
+        return outcome
+
+    async def _continued(
+        self,
+        record: TransferRecord,
+        sink: Sink,
+        negotiation: Negotiation,
+        judged: JudgedOffer,
+        secret: TransportSecret,
+    ) -> Outcome:
+        """Accept the rest, and receive it."""
 
         async def begin() -> Begun:
             transport = await accepted_transport(self._online, negotiation, judged.transport)
@@ -141,7 +152,9 @@ class Collection(Continuation):
             date=record.date,
             cipher=Cipher.CHUNKED,
             secret=secret,
+            checksum=record.checksum,
             continued=True,
+            sha256=record.sha256,
         )
         return Incoming(
             self._online,
@@ -173,7 +186,7 @@ class Collection(Continuation):
             target.name,
             self._id,
             inode=None if placing.adopt else record.part_inode,
-            length=record.held(boot),
+            length=_vouched(record, boot),
             size=record.size,
             on_exist=placing.on_exist or record.on_exist or "rename",  # type: ignore[arg-type]  # one of the words
             output=placing.output is not None,
@@ -188,13 +201,33 @@ class Collection(Continuation):
         return sink
 
     async def _publish(self, record: TransferRecord, sink: Sink) -> Outcome:
-        """Publish a file of which nothing is missing."""
-        loop = asyncio.get_running_loop()
+        """Publish a file of which nothing is missing, unless it is not the one that it must be."""
+        loop, date = asyncio.get_running_loop(), believed_time(record.date)
         try:
-            path = await loop.run_in_executor(self._online.finishing, sink.publish, believed_time(record.date))
+            await self._compare(record, sink)
+            path = await loop.run_in_executor(self._online.finishing, sink.publish, date)
+            self._journal.done()
         except JetError as error:
-            return self._broken(error, transient=False)
-        return self._complete(path, sink.position)
+            if not isinstance(error, IntegrityError):
+                return self._broken(error, transient=False)
+            return self._useless(error, sink)
+        finally:
+            sink.keep()
+        return self._complete(record, path, sink.position)
+
+    async def _compare(self, record: TransferRecord, sink: Sink) -> None:
+        """Raise IntegrityError where the whole part has another digest than the file must have."""
+        if record.sha256 is None:
+            return
+        self._emit(Phase("hashing what has come", self._id))
+        if await digest_of(self._online, sink, sink.position) != record.sha256:
+            raise another_file(sink.name)
+
+    def _useless(self, error: JetError, sink: Sink) -> Broken:
+        """End a transfer that no session can mend."""
+        sink.discard()
+        self._journal.failed(kept=False)
+        return Broken(error)
 
     def _finished(self, record: TransferRecord) -> FileDone | None:
         """Return the end of a transfer that has come to its end before, or None."""
@@ -204,19 +237,16 @@ class Collection(Continuation):
 
     def _already_there(self, record: TransferRecord) -> FileDone | None:
         """Finish a transfer whose part was given its final name before we could write that down."""
-        if not record.size or (Path(record.path) / (record.part or "")).exists():
+        path = _published(record)
+        if path is None:
             return None
-        with suppress(OSError):
-            for entry in os.scandir(record.path):
-                if entry.inode() != record.part_inode or entry.name == record.part:
-                    continue
-                if entry.is_file(follow_symlinks=False) and entry.stat().st_size == record.size:
-                    return self._complete(Path(entry.path), record.size or 0)
-        return None
-
-    def _complete(self, path: Path, size: int) -> FileDone:
         self._journal.done()
-        done = FileDone(self._id, "receive", path.name, path, size, 0.0, "chunks")
+        return self._complete(record, path, record.size or 0)
+
+    def _complete(self, record: TransferRecord, path: Path, size: int) -> FileDone:
+        digest = record.sha256.hex() if record.sha256 else None
+        proof: Verification = "chunks+checksum" if digest else "chunks"
+        done = FileDone(self._id, "receive", path.name, path, size, 0.0, proof, digest)
         self._emit(done)
         return done
 
@@ -224,6 +254,30 @@ class Collection(Continuation):
         transport = no_transport(judged.transport)
         negotiation.accept(acceptance(judged.content, transport, agreed=Range(size)))
         negotiation.terminate("success")
+
+
+def _vouched(record: TransferRecord, boot_id: str) -> int:
+    """Return how many bytes of the part count.
+
+    Where the sender has promised a checksum and not told it yet, one byte less than all: there has to be one more
+    session, in which it is told.
+    """
+    held = record.held(boot_id)
+    untold = record.checksum and record.sha256 is None
+    return min(held, record.size - 1) if untold and record.size else held
+
+
+def _published(record: TransferRecord) -> Path | None:
+    """Return the file that the part has become, if it is gone and there is one."""
+    if not record.size or (Path(record.path) / (record.part or "")).exists():
+        return None
+    with suppress(OSError):
+        for entry in os.scandir(record.path):
+            if entry.inode() != record.part_inode or entry.name == record.part:
+                continue
+            if entry.is_file(follow_symlinks=False) and entry.stat().st_size == record.size:
+                return Path(entry.path)
+    return None
 
 
 def _whole(record: TransferRecord, sink: Sink) -> bool:

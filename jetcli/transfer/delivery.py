@@ -50,7 +50,7 @@ class Delivery(Continuation):
             async def begin() -> Begun:
                 return begun
 
-            return await self._outgoing(peer.jid, source).run(begin)
+            return await self._outgoing(record, peer.jid, source).run(begin)
 
         with source:
             return await self._ask(record, send)
@@ -64,7 +64,7 @@ class Delivery(Continuation):
             with _opened(record) as source:
                 agreed = rest_of(judged.file.range, source.size)
                 prove = _must_prove(record, source) and agreed.offset > 0
-                outgoing = self._outgoing(negotiation.session.peer, source)
+                outgoing = self._outgoing(record, negotiation.session.peer, source)
 
                 async def begin() -> Begun:
                     complete = agreed.offset == source.size
@@ -102,8 +102,8 @@ class Delivery(Continuation):
         agreed = rest_of(_range(accepted), source.size)
         return Begun(negotiation, content, secret, agreed, prove and agreed.offset > 0)
 
-    def _outgoing(self, peer: str, source: Source) -> Outgoing:
-        outbound = Outbound(id=self._id, source=source, cipher=Cipher.CHUNKED, continued=True)
+    def _outgoing(self, record: TransferRecord, peer: str, source: Source) -> Outgoing:
+        outbound = Outbound(id=self._id, source=source, cipher=Cipher.CHUNKED, checksum=record.checksum, continued=True)
         outgoing = Outgoing(self._online, self._emit, peer, outbound, self._mailbox)
         outgoing.journal = Journal(self._online.transfers, self._id)
         return outgoing

@@ -13,12 +13,13 @@ from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError
 from jetcli.files.sink import Output, Sink
 from jetcli.protocol.checksum import proves
 from jetcli.protocol.effects import Ended
-from jetcli.protocol.model import Cipher, Content, PathKind, Ping, Range, Received, TransportSecret
+from jetcli.protocol.model import Cipher, Content, Hash, PathKind, Ping, Range, Received, TransportSecret
 from jetcli.protocol.policy import shown
 from jetcli.protocol.transcript import Transcript
 from jetcli.transfer.account import Online
@@ -27,7 +28,7 @@ from jetcli.transfer.journal import Journal
 from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, last_word, reason_for
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.patience import Patience, Turn
-from jetcli.transfer.proving import show_prefix
+from jetcli.transfer.proving import digest_of, heard, show_prefix
 from jetcli.transfer.pump import BothEnds, Counter, pump
 from jetcli.transfer.stream import ReceivedStream, receive_stream
 from jetcli.xmpp.channel import Channel
@@ -57,8 +58,9 @@ class Expected(Struct, frozen=True):
     """What is to come: `name` is the local one, `size` the whole file's, None where only the final chunk tells.
 
     More than `most` bytes are declined. `repeatable` says that the sender can begin in the middle, which it cannot of a
-    pipe. `anew` says that after a break it offers by itself what did not come. `device` is the identity key of the
-    device that sealed `secret`, if that was an offer.
+    pipe. `anew` says that after a break it offers by itself what did not come. `sha256` is the digest that the whole
+    file must have, `checksum` says that the sender will tell it. `device` is the identity key of the device that sealed
+    `secret`, if that was an offer.
     """
 
     id: str
@@ -80,6 +82,11 @@ class Expected(Struct, frozen=True):
     def between_jets(self) -> bool:
         """Whether the stream is chunked, which only jets do."""
         return self.cipher is Cipher.CHUNKED
+
+    @property
+    def hashed(self) -> bool:
+        """Whether the whole file is to be compared with a digest."""
+        return self.checksum or self.sha256 is not None
 
 
 class Incoming:
@@ -147,7 +154,7 @@ class Incoming:
         if isinstance(self._sink, Sink):
             self._sink.sync_in_background(lambda synced: self._journal.synced(self._sink.position, synced))
         try:
-            received = await self._pump(channel, path, begun.offer)
+            received = await self._whole(await self._pump(channel, path, begun.offer))
             verified = await self._check(received)
             published = await self._finish()
         except InterruptedTransferError:
@@ -188,7 +195,7 @@ class Incoming:
                 offset=self._offset,
                 progress=progress,
                 stop=stop,
-                hasher=expected.checksum or expected.sha256 is not None,
+                hasher=expected.hashed and not self._offset,
                 tail_stalled=tail_stalled if held_back else None,
                 name=shown(expected.name),
             )
@@ -227,6 +234,15 @@ class Incoming:
     def _progress(self, position: int) -> None:
         self._emit(Progress(self._expected.id, "receive", position, self._expected.size, self._offset))
 
+    async def _whole(self, received: ReceivedStream) -> ReceivedStream:
+        """Return a stream that was only the rest of a file with the digest of all of it, where that is compared."""
+        if not (self._expected.hashed and self._offset):
+            return received
+        assert isinstance(self._sink, Sink), "only what can be read again is continued"
+        self._emit(Phase("hashing what has come", self._expected.id))
+        sha256 = await digest_of(self._online, self._sink, self._sink.position, self._negotiation)
+        return replace(received, sha256=sha256)
+
     async def _check(self, received: ReceivedStream) -> Verification:
         """Compare the promised checksum; say what has been verified.
 
@@ -239,8 +255,7 @@ class Incoming:
         if self._expected.sha256 is not None:
             return self._compare(received.sha256)
         self._emit(Phase("waiting for the checksum", self._expected.id))
-        await asyncio.wait({self._negotiation.checksum}, timeout=CHECKSUM_S)
-        hashes = self._negotiation.checksum.result().hashes if self._negotiation.checksum.done() else ()
+        hashes = await self._announced()
         self._unsound = True
         agrees = proves(hashes, sha256=received.sha256, wire_sha256=received.wire_sha256)
         name = shown(self._expected.name)
@@ -251,13 +266,24 @@ class Incoming:
         if agrees is None:
             self._emit(Warned(f"{shown(self._peer)} announced no usable checksum of '{name}'", self._expected.id))
             return proof
+        if jets:
+            self._journal.digest_is(received.sha256)
         return "chunks+checksum" if jets else "tag+checksum"
+
+    async def _announced(self) -> tuple[Hash, ...]:
+        """Wait for what the sender announces, and as long as it says that it hashes what it had sent before."""
+        checksum = self._negotiation.checksum
+        if self._offset:
+            await heard(self._negotiation, checksum)
+        else:
+            await asyncio.wait({checksum}, timeout=CHECKSUM_S)
+        return checksum.result().hashes if checksum.done() else ()
 
     def _compare(self, sha256: bytes) -> Verification:
         """Compare what came with the digest that it was requested by."""
         self._unsound = True
         if sha256 != self._expected.sha256:
-            raise IntegrityError(f"'{shown(self._expected.name)}' is not the file of that sha-256; nothing was saved")
+            raise another_file(self._expected.name)
         return "chunks+checksum"
 
     async def _finish(self) -> Path | None:
@@ -328,6 +354,11 @@ class Incoming:
         synced = self._sink.keep()
         self._journal.synced(self._sink.position, synced)
         self._journal.failed(kept=keep)
+
+
+def another_file(name: str) -> IntegrityError:
+    """Return the failure of a whole file that has not the digest that it must have."""
+    return IntegrityError(f"'{shown(name)}' is not the file of that sha-256; nothing was saved")
 
 
 def believed_time(date: str | None) -> float | None:

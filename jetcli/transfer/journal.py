@@ -43,10 +43,12 @@ class Journal(Struct, frozen=True):
         part_inode: int | None = None,
         final_name: str | None = None,
         on_exist: str | None = None,
+        sha256: bytes | None = None,
     ) -> "Journal":
         """Write the first record; `peer` is a bare JID, `path` the source file or the directory that receives.
 
-        `devices` are the peer's that the secret was sealed for, or the one that sealed it.
+        `devices` are the peer's that the secret was sealed for, or the one that sealed it. `sha256` is the digest that
+        the file was requested by.
         """
         now = time.time()
         record = TransferRecord(
@@ -69,6 +71,8 @@ class Journal(Struct, frozen=True):
             final_name=final_name,
             on_exist=on_exist,
             boot_id=this_boot(),
+            sha256=sha256,
+            checksum=file.hash_used is not None,
         )
         transfers.begin(record)
         return cls(transfers, transfer_id)
@@ -89,6 +93,10 @@ class Journal(Struct, frozen=True):
     def source_is(self, source: Source) -> None:
         """Record the source as it is now, after its beginning was proven to be the same."""
         self.transfers.source_is(self.id, recorded(source.identity))
+
+    def digest_is(self, sha256: bytes) -> None:
+        """Record which digest the whole file has, now that the sender has said it."""
+        self.transfers.digest_is(self.id, sha256)
 
     def active(self) -> None:
         """Record that bytes move."""
@@ -113,6 +121,9 @@ class Unrecorded(Journal, frozen=True):
         """Record nothing."""
 
     def written(self, verified: int) -> None:
+        """Record nothing."""
+
+    def digest_is(self, sha256: bytes) -> None:
         """Record nothing."""
 
     def _finish(self, state: TransferState) -> None:

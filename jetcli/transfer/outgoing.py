@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from jetcli.errors import DeclinedError, InterruptedTransferError, JetError, LocalFileError, NotResumableError
 from jetcli.files.source import Origin, Source
@@ -23,9 +24,9 @@ from jetcli.transfer.journal import Journal
 from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, last_word, reason_for
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.patience import Patience, Turn
-from jetcli.transfer.proving import demand_prefix
+from jetcli.transfer.proving import demand_prefix, digest_of
 from jetcli.transfer.pump import BothEnds, Counter, pump
-from jetcli.transfer.stream import SentStream, send_stream
+from jetcli.transfer.stream import SentStream, demand_unchanged, send_stream
 from jetcli.xmpp.channel import Channel
 from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 from jetcli.xmpp.phases import phase_over
@@ -126,7 +127,7 @@ class Outgoing:
         if self.journal:
             self.journal.active()
         try:
-            sent = await self._pump(channel, begun)
+            sent = await self._whole(begun, await self._pump(channel, begun))
             await self._confirmed(negotiation, channel, sent)
             return sent
         except InterruptedTransferError:
@@ -179,7 +180,7 @@ class Outgoing:
                 length=agreed.length,
                 progress=moved,
                 stop=stop,
-                hasher=out.checksum,
+                hasher=out.checksum and not agreed.offset,
                 written_back=out.written_back if begun.negotiation.path is PathKind.PROXY else 0,
             )
 
@@ -195,6 +196,17 @@ class Outgoing:
         ended = begun.negotiation.ended
         both = BothEnds(channel, out.source)
         return await pump(self._online.pool, both, work, progress, ended=ended, start=agreed.offset)
+
+    async def _whole(self, begun: Begun, sent: SentStream) -> SentStream:
+        """Return a stream that was only the rest with the digest of the whole source, where that was promised."""
+        if not (self._out.checksum and begun.agreed.offset):
+            return sent
+        source = self._out.source
+        assert isinstance(source, Source), "only what can be read again is continued"
+        self._emit(Phase("hashing what was sent before", self._out.id))
+        sha256 = await digest_of(self._online, source, source.size, begun.negotiation)
+        demand_unchanged(source)
+        return replace(sent, sha256=sha256)
 
     def _transcript(self, begun: Begun) -> bytes:
         session = begun.negotiation.session

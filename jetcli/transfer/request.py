@@ -142,6 +142,7 @@ class _Request:
             date=promised.file.date,
             cipher=Cipher.CHUNKED,
             secret=promised.secret,
+            checksum=promised.file.hash_used is not None,
             sha256=self._sha256,
         )
         try:
@@ -194,4 +195,5 @@ class _Request:
             part_inode=sink.part_inode,
             final_name=sink.name,
             on_exist="fail" if self._options.output else self._options.on_exist,
+            sha256=self._sha256,
         )

@@ -107,7 +107,7 @@ def send_stream(
             if stop.is_set():
                 raise interrupted("stopped", position, end)
             if final or not (position - offset) % _LOOK_AT_SOURCE:
-                _demand_unchanged(source)
+                demand_unchanged(source)
             wire = buffer if apart is None else apart
             sealed = sealer.seal_into(buffer[:count], wire, final=final)
             ring.give(buffer, count)  # nobody takes it before the loop goes on
@@ -123,6 +123,12 @@ def send_stream(
             position += count
             progress(position)
         return SentStream(position - offset, ring.digest())
+
+
+def demand_unchanged(source: FileSource) -> None:
+    """Raise LocalFileError where the source is not what was opened any more."""
+    if (change := source.changed()) is not None:
+        raise LocalFileError(f"'{shown(source.name)}' changed while it was sent: {change}")
 
 
 def receive_stream(
@@ -185,11 +191,6 @@ def _chunked_key(secret: TransportSecret, transcript: bytes | None) -> bytes:
     return stream_key(secret, transcript)
 
 
-def _demand_unchanged(source: FileSource) -> None:
-    if (change := source.changed()) is not None:
-        raise LocalFileError(f"'{shown(source.name)}' changed while it was sent: {change}")
-
-
 def _pieces(source: FileSource, ring: Ring, offset: int, end: int | None) -> Iterator[tuple[memoryview, int, bool]]:
     """Yield buffers of the ring with their number of bytes, and whether that piece is the last; at least one piece."""
     if end is None:
@@ -200,7 +201,7 @@ def _pieces(source: FileSource, ring: Ring, offset: int, end: int | None) -> Ite
         buffer = ring.take()
         wanted = min(CHUNK, end - offset)
         if _read(source, buffer[:wanted], offset) < wanted:
-            _demand_unchanged(source)
+            demand_unchanged(source)
             raise LocalFileError(f"'{shown(source.name)}' ended before its size")
         offset += wanted
         final = offset == end

@@ -1,8 +1,11 @@
 """Files that are shared and requested, by name or by digest."""
 
 import hashlib
+import signal
+import sqlite3
 
 import pytest
+from waiting import until
 
 pytestmark = pytest.mark.matrix
 
@@ -91,3 +94,66 @@ def test_a_name_of_our_own_that_is_taken_is_skipped_too(sharing, jet):
     asking = jet(juliet, "request", "film.mkv", romeo.jid, "-o", "mine", "--on-exist", "skip").finished()
     assert (asking.code, asking.error) == (9, "'mine' is here already"), asking
     assert mine.read_bytes() == b"mine"
+
+
+# A line that breaks.
+
+
+@pytest.fixture
+def promised(new_pair, over, jet):
+    """Romeo shares a film over a line with these faults; returns the line, the film and the digest it is known by.
+
+    With `lying` that is the digest of another film.
+    """
+
+    def start(*, lying, **faults):
+        romeo, juliet = new_pair
+        connection = over(romeo, juliet, network='idle = "2s"', **faults)
+        film = romeo.file("film.mkv", 32_000_000)
+        sharing = jet(romeo, "share", film)
+        sharing.wait_for(r"Sharing as (\S+)")
+        digest = hashlib.sha256(b"another film" if lying else film.read_bytes()).digest()
+        if lying:
+            [database] = romeo.path.glob("state/**/state.db")
+            with sqlite3.connect(database, isolation_level=None) as state:
+                lie = "UPDATE file_hashes SET sha256 = ?"
+                until(lambda: state.execute(lie, (digest,)).rowcount, "the film was never hashed")
+            sharing.end()
+            jet(romeo, "share", film).wait_for(r"Sharing as (\S+)")
+        return connection, film, digest.hex()
+
+    return start
+
+
+def test_a_digest_holds_for_a_file_that_came_in_two_sessions(promised, new_pair, jet):
+    romeo, juliet = new_pair
+    _, film, digest = promised(lying=False, cut_after=16_000_000)
+    asking = jet(juliet, "--json", "request", digest, romeo.jid).finished()
+    assert asking.code == 0, asking
+    assert asking.event("waiting")
+    assert (asking.event("file")["verified"], asking.event("file")["sha256"]) == ("chunks+checksum", digest)
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
+
+
+def test_another_file_under_that_digest_is_found_out_after_a_break_too(promised, new_pair, jet):
+    romeo, juliet = new_pair
+    _, _, digest = promised(lying=True, cut_after=16_000_000)
+    asking = jet(juliet, "--json", "request", digest, romeo.jid).finished()
+    assert asking.code == 12, asking
+    assert asking.event("waiting")
+    assert asking.error == "'film.mkv' is not the file of that sha-256; nothing was saved"
+    assert juliet.saved == {}
+
+
+@pytest.mark.parametrize("lying", [False, True])
+def test_a_digest_holds_for_who_was_killed_and_resumes(promised, new_pair, jet, lying):
+    romeo, juliet = new_pair
+    connection, film, digest = promised(lying=lying, stall_after=16_000_000)
+    asking = jet(juliet, "--json", "request", digest, romeo.jid)
+    asking.event("progress", lambda event: event["bytes"] > 10_000_000)
+    asking.signal(signal.SIGKILL)
+    asking.finished()
+    connection.move()
+    resuming = jet(juliet, "resume").finished()
+    assert resuming.code == (12 if lying else 0), resuming
+    assert juliet.saved == ({} if lying else {"film.mkv": film.read_bytes()})

@@ -48,6 +48,8 @@ def record() -> Callable[..., TransferRecord]:
             "verified": 300,
             "synced": 200,
             "boot_id": "boot-1",
+            "sha256": bytes(range(32)),
+            "checksum": True,
         }
         return TransferRecord(**{**values, **changes})  # type: ignore[arg-type]  # values of all kinds by keyword
 

@@ -19,6 +19,7 @@ from stores import filled, laid_out
 from jetcli.errors import LocalFileError, SetupError
 from jetcli.state.schema import SCHEMA_VERSION
 from jetcli.state.store import KeyValues, Store
+from jetcli.state.transfers import Transfers
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -96,6 +97,53 @@ def test_a_newer_schema_is_refused_and_left_alone(directory: Path) -> None:
         Store.open(directory)
     assert str(directory / "state.db") in caught.value.message
     assert contents(directory) == before
+
+
+#: What the first version knew of a transfer.
+FIRST_TRANSFERS = """
+DROP TABLE transfers;
+CREATE TABLE transfers (
+    id TEXT PRIMARY KEY, direction TEXT NOT NULL, first_sid TEXT NOT NULL, peer TEXT NOT NULL,
+    device_keys BLOB NOT NULL, name TEXT NOT NULL, size INTEGER, date TEXT, media_type TEXT, path TEXT NOT NULL,
+    final_name TEXT, on_exist TEXT, source TEXT, part TEXT, part_inode TEXT, verified INTEGER NOT NULL,
+    synced INTEGER NOT NULL, boot_id TEXT NOT NULL, chunked INTEGER NOT NULL, state TEXT NOT NULL,
+    created REAL NOT NULL, updated REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX transfers_by_session ON transfers (first_sid);
+INSERT INTO transfers VALUES (
+    'k3v9', 'receive', 'sid-1', 'juliet@capulet.example', x'', 'film.mkv', 9, NULL, NULL, '/in',
+    'film.mkv', 'rename', NULL, '.jet-k3v9.part', '7', 5, 4, 'boot-1', 1, 'interrupted', 1.0, 2.0
+);
+PRAGMA user_version = 1;
+"""
+
+
+def columns(store: Store) -> list[object]:
+    return store.rows("PRAGMA table_info(transfers)")
+
+
+def test_a_database_of_the_first_version_goes_on_with_all_that_it_holds(directory: Path) -> None:
+    filled(directory)
+    with Store.open(directory) as store:
+        today = columns(store)
+    with contextlib.closing(sqlite3.connect(directory / "state.db")) as connection:
+        connection.executescript(FIRST_TRANSFERS)
+    with Store.open(directory) as store:
+        assert columns(store) == today
+        assert store.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
+        record = Transfers(store).get("k3v9")
+        assert (record.verified, record.synced, record.chunked, record.part_inode) == (5, 4, True, 7)
+        assert (record.sha256, record.checksum) == (None, False)
+        assert KeyValues(store).load("key-7") == '"7000"'
+
+
+def test_two_that_bring_a_database_up_to_date_do_it_once(directory: Path) -> None:
+    filled(directory)
+    with contextlib.closing(sqlite3.connect(directory / "state.db")) as connection:
+        connection.executescript(FIRST_TRANSFERS)
+    with Store.open(directory) as store:
+        store._migrate()  # as by a process that had looked at the version before
+        assert Transfers(store).get("k3v9").name == "film.mkv"
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, 4096, 12_288, -1])

@@ -20,6 +20,7 @@ def test_a_record_comes_back_whole_from_another_process_view(directory: Path, st
 
 def test_a_record_of_a_stream_of_unknown_size_comes_back_whole(store: Store, record: Make) -> None:
     absent = dict.fromkeys(("size", "date", "media_type", "source", "part", "part_inode", "final_name", "on_exist"))
+    absent["sha256"] = None
     sparse = record(direction="send", chunked=False, **absent)
     Transfers(store).begin(sparse)
     assert Transfers(store).get("k3v9") == sparse
@@ -161,6 +162,13 @@ def test_a_source_that_was_proven_is_the_source_from_then_on(store: Store, recor
     transfers.begin(record())
     transfers.source_is("k3v9", RecordedIdentity(1, 2, 3, 4, 5))
     assert transfers.get("k3v9").source == RecordedIdentity(1, 2, 3, 4, 5)
+
+
+def test_a_digest_that_was_told_is_the_one_of_the_file_from_then_on(store: Store, record: Make) -> None:
+    transfers = Transfers(store)
+    transfers.begin(record(sha256=None))
+    transfers.digest_is("k3v9", b"d" * 32)
+    assert transfers.get("k3v9") == record(sha256=b"d" * 32)
 
 
 def test_only_the_devices_of_a_transfer_take_part_in_it(record: Make) -> None:

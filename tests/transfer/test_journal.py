@@ -28,18 +28,16 @@ def begun(transfers, tmp_path):
     """Begin a record with what is sent or received."""
 
     def begin(direction="receive", **more) -> Journal:
-        return Journal.begin(
-            transfers,
-            new_transfer_id(transfers),
-            direction=direction,
-            sid="J-1",
-            peer=BOB.jid,
-            file=FileDescription("film.mkv", 100, "video/x-matroska", "2026-01-01T00:00:00Z"),
-            path=tmp_path,
-            chunked=True,
-            devices=[BOB],
-            **more,
-        )
+        values = {
+            "direction": direction,
+            "sid": "J-1",
+            "peer": BOB.jid,
+            "file": FileDescription("film.mkv", 100, "video/x-matroska", "2026-01-01T00:00:00Z"),
+            "path": tmp_path,
+            "chunked": True,
+            "devices": [BOB],
+        }
+        return Journal.begin(transfers, new_transfer_id(transfers), **values | more)
 
     return begin
 
@@ -51,6 +49,13 @@ def test_a_new_record_holds_all_that_it_takes_to_continue(transfers, begun, tmp_
     assert (record.path, record.part, record.part_inode, record.chunked) == (str(tmp_path), ".jet-x.part", 9, True)
     assert record.knows(BOB.identity_key)
     assert (record.verified, record.synced) == (0, 0)
+
+
+def test_a_new_record_says_what_the_whole_file_has_to_be(transfers, begun):
+    wanted = transfers.get(begun(sha256=b"d" * 32).id)
+    assert (wanted.sha256, wanted.checksum) == (b"d" * 32, False)
+    promised = transfers.get(begun(file=FileDescription("film.mkv", 100, hash_used="sha-256")).id)
+    assert (promised.sha256, promised.checksum) == (None, True)
 
 
 def test_a_record_of_a_source_tells_that_very_file_from_every_other(transfers, begun, tmp_path):

@@ -1,5 +1,6 @@
 """A transfer that broke goes on from where it stopped, whoever is started again and whatever was killed."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -120,6 +121,21 @@ def test_what_else_is_sent_to_a_receiver_that_only_resumes_fails_alone(new_pair,
     assert (sending.code, resuming.finished().code) == (PARTIAL, 0), (sending, resuming)
     assert "cannot receive encrypted transfers" in sending.stderr
     whole(new_pair, connection)
+
+
+@pytest.mark.matrix
+def test_a_promised_checksum_is_compared_although_the_file_came_in_two_sessions(new_pair, over, receiver, jet, half):
+    romeo, juliet = new_pair
+    over(romeo, juliet, cut_after=half.stall)
+    film = romeo.file("film.mkv", half.size)
+    receiving = receiver(juliet, "--json", "--retry", "9")
+    sending = jet(romeo, "--json", "send", "--checksum", film, juliet.jid, "--retry", "9")
+    assert (sending.finished().code, receiving.finished().code) == (0, 0), (sending, receiving)
+    assert receiving.event("waiting")
+    digest = hashlib.sha256(film.read_bytes()).hexdigest()
+    assert (receiving.event("file")["verified"], receiving.event("file")["sha256"]) == ("chunks+checksum", digest)
+    assert sending.event("file")["sha256"] == digest
+    assert juliet.saved == {"film.mkv": film.read_bytes()}
 
 
 # The source is not what it was.

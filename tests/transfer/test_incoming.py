@@ -1,0 +1,166 @@
+"""One stream on its way in, over a line that is an array: what is compared before the file gets its name."""
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+from streams import Wire
+
+from jetcli.errors import IntegrityError
+from jetcli.files.sink import Sink
+from jetcli.protocol.cipher import ChunkedSealer, stream_key
+from jetcli.protocol.device import Device, Trust
+from jetcli.protocol.model import (
+    NS_OMEMO,
+    Checksum,
+    Cipher,
+    Content,
+    Envelope,
+    FileDescription,
+    Hash,
+    InbandTransport,
+    PathKind,
+    Security,
+    TransportSecret,
+)
+from jetcli.state.store import Store
+from jetcli.state.transfers import Transfers, TransferState
+from jetcli.transfer.events import FileDone
+from jetcli.transfer.incoming import Begun, Expected, Incoming
+from jetcli.transfer.journal import Journal
+from jetcli.transfer.ownership import Mailbox
+
+CONTENT = bytes(range(250)) * 4
+SIZE, HELD = len(CONTENT), 600
+SHA256 = hashlib.sha256(CONTENT).digest()
+OTHER = hashlib.sha256(b"something else").digest()
+SECRET = TransportSecret(b"k" * 32, b"i" * 12)
+ROMEO = Device("romeo@montague.example", 1, b"k" * 32, Trust.BLIND)
+FILE = FileDescription("film.mkv", SIZE)
+
+
+class Line(Wire):
+    """A channel that may be closed."""
+
+    def close(self):
+        """Do nothing: it is an array."""
+
+    abort = close
+
+
+class Session:
+    """A session as a receiver sees it, in which the sender says this checksum."""
+
+    def __init__(self, checksum=None):
+        loop = asyncio.get_running_loop()
+        self.session = SimpleNamespace(peer=f"{ROMEO.jid}/jet", sid="second", initiator=False)
+        self.channel, self.checksum, self.ended = (loop.create_future() for _ in range(3))
+        if checksum is not None:
+            self.checksum.set_result(Checksum((Hash("sha-256", checksum),)))
+        self.path, self.relay, self.pinged_at = PathKind.DIRECT, None, 0.0
+        self.said = []
+        self.first_byte = lambda: None
+        self.inform = self.terminate = self.end_for = self.said.append
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    made = tmp_path / "inbox"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def online(tmp_path):
+    with Store.open(tmp_path / "state") as store, ThreadPoolExecutor(2) as pool:
+        yield SimpleNamespace(
+            jid="juliet@capulet.example/jet",
+            transfers=Transfers(store),
+            pool=pool,
+            network=SimpleNamespace(idle_s=60.0),
+            throttle=SimpleNamespace(slowed=lambda channel: channel, waiting=False),
+        )
+
+
+@pytest.fixture
+def rest(online, inbox):
+    """Let the rest of a file come in: `rest(content, Session(), sha256=...)` is the work, not begun."""
+
+    def come(content=CONTENT, session=None, *, held=HELD, size=SIZE, kind=Sink, **expected):
+        session = session or Session()
+        sink = kind.create(inbox, "film.mkv", "k3v9", size=size)
+        sink.write(memoryview(CONTENT[:held]))
+        common = {"path": inbox, "part": sink.part, "part_inode": sink.part_inode, "devices": [ROMEO]}
+        journal = Journal.begin(
+            online.transfers,
+            "k3v9",
+            direction="receive",
+            sid="first",
+            peer=ROMEO.jid,
+            file=FILE,
+            chunked=True,
+            **common,
+        )
+        work = Incoming(
+            online,
+            lambda _event: None,
+            session,
+            expected=Expected("k3v9", "film.mkv", size, None, Cipher.CHUNKED, SECRET, continued=held > 0, **expected),
+            sink=sink,
+            journal=journal,
+            mailbox=Mailbox(),
+        )
+        security = Security("a-file", Cipher.CHUNKED.value, NS_OMEMO, Envelope(1, SECRET.iv))
+        offer = Content("initiator", "a-file", "initiator", FILE, InbandTransport("i", 4096), security)
+        wire = bytearray(len(content) - held + 16)
+        sealer = ChunkedSealer(stream_key(SECRET, work._transcript(offer)))
+        sealer.seal_into(content[held:], memoryview(wire), final=True)
+        session.channel.set_result(Line(bytes(wire)))
+
+        async def begin():
+            return Begun(offer)
+
+        return work.run(begin)
+
+    return come
+
+
+def state(online):
+    return online.transfers.get("k3v9").state
+
+
+def listing(inbox):
+    return sorted(path.name for path in inbox.iterdir())
+
+
+@pytest.mark.parametrize("held", [0, HELD])
+async def test_prefix_and_rest_together_have_the_digest_that_was_asked_for(rest, inbox, held):
+    done = await rest(held=held, sha256=SHA256)
+    assert isinstance(done, FileDone)
+    assert (done.verified, done.sha256, done.size) == ("chunks+checksum", SHA256.hex(), len(CONTENT))
+    assert (inbox / "film.mkv").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("held", [0, HELD])
+@pytest.mark.parametrize(
+    "content", [CONTENT[:-1] + b"!", bytes(len(CONTENT))], ids=["another-last-byte", "another-file"]
+)
+async def test_what_has_another_digest_than_was_asked_for_is_not_saved(rest, online, inbox, held, content):
+    outcome = await rest(content, held=held, sha256=SHA256)
+    assert isinstance(outcome.error, IntegrityError)
+    assert outcome.error.exit_code == 12
+    assert (outcome.kept, listing(inbox), state(online)) == (False, [], TransferState.FAILED)
+
+
+async def test_a_promised_checksum_is_compared_with_prefix_and_rest(rest, online, inbox):
+    done = await rest(session=Session(SHA256), checksum=True)
+    assert (done.verified, done.sha256, listing(inbox)) == ("chunks+checksum", SHA256.hex(), ["film.mkv"])
+    assert online.transfers.get("k3v9").sha256 == SHA256
+
+
+async def test_a_promised_checksum_that_differs_is_the_end_of_the_part(rest, online, inbox):
+    outcome = await rest(session=Session(OTHER), checksum=True)
+    assert isinstance(outcome.error, IntegrityError)
+    assert (outcome.kept, listing(inbox), online.transfers.get("k3v9").sha256) == (False, [], None)
