@@ -35,6 +35,8 @@ _PART_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: Space that a transfer leaves free, at most; on a small disk a hundredth of it.
 RESERVE = 64 * 2**20
+#: A file of unknown size is written this far, at most, between two looks at the free space.
+LOOK_AT_SPACE = 16 * 2**20
 
 # macOS has no fdatasync.
 _sync_data = getattr(os, "fdatasync", os.fsync)
@@ -98,6 +100,7 @@ class Sink:
         # -o names exactly one file: it is never numbered, and replaced only if the user says so.
         self._on_exist: OnExist = "fail" if output and on_exist != "overwrite" else on_exist
         self._position = 0
+        self._room = 0
         self._synced = 0
         self._entry_synced = False
         self._failure: JetError | None = None
@@ -210,6 +213,7 @@ class Sink:
         """
         if self._failure is not None:
             raise self._failure
+        self._take_room(len(view))
         while view:
             try:
                 count = os.pwrite(self._descriptor, view, self._position)
@@ -310,6 +314,15 @@ class Sink:
             self._close()
             raise
 
+    def _take_room(self, count: int) -> None:
+        """Make sure that `count` more bytes fit where the size was not known before; looks now and then."""
+        if self._size is None and count > self._room:
+            free = free_bytes(self._path, self._directory)
+            if count > free:
+                raise self._unwritable(OSError(errno.ENOSPC, "only the reserve is left"))
+            self._room = min(free, max(count, LOOK_AT_SPACE))
+        self._room -= count
+
     def _open_part(self, flags: int) -> None:
         try:
             self._descriptor = os.open(self.part, _PART_FLAGS | flags, 0o600, dir_fd=self._directory)
@@ -379,10 +392,10 @@ class Sink:
         self._descriptor = self._directory = -1
 
 
-def free_bytes(directory: Path) -> int:
-    """Return how many bytes a file in `directory` may take, a reserve left aside; raise LocalFileError if unknown."""
+def free_bytes(directory: Path, descriptor: int | None = None) -> int:
+    """Return how many bytes `directory`, open or not, takes beside a reserve; raise LocalFileError if unknown."""
     try:
-        disk = os.statvfs(directory)
+        disk = os.statvfs(directory if descriptor is None else descriptor)
     except OSError as error:
         raise LocalFileError(f"cannot write to '{shown(str(directory))}': {reason(error)}") from error
     reserve = min(RESERVE, disk.f_blocks * disk.f_frsize // 100)

@@ -54,7 +54,8 @@ class TransferRecord(Struct, frozen=True):
     authenticated and written (a receiver) or confirmed (a sender), `synced` those of them that had reached the disk,
     both during boot `boot_id`. `created` and `updated` are wall-clock seconds. `sha256` is the digest that a received
     file must have, where it is known: by our own request, or because the sender has said it. `checksum` says that the
-    sender promised to. Of what can never be continued there is only the history: it has no session and no device.
+    sender promised to. `most` is how many bytes are taken. Of what can never be continued there is only the history: it
+    has no session and no device.
     """
 
     id: str
@@ -81,6 +82,7 @@ class TransferRecord(Struct, frozen=True):
     state: TransferState = TransferState.OFFERED
     sha256: bytes | None = None
     checksum: bool = False
+    most: int | None = None
 
     def knows(self, device_key: bytes) -> bool:
         """Say whether the device with this identity key takes part in the transfer."""

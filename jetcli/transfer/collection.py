@@ -155,6 +155,7 @@ class Collection(Continuation):
             checksum=record.checksum,
             continued=True,
             sha256=record.sha256,
+            most=record.most,
         )
         return Incoming(
             self._online,

@@ -44,11 +44,12 @@ class Journal(Struct, frozen=True):
         final_name: str | None = None,
         on_exist: str | None = None,
         sha256: bytes | None = None,
+        most: int | None = None,
     ) -> "Journal":
         """Write the first record; `peer` is a bare JID, `path` the source file or the directory that receives.
 
         `devices` are the peer's that the secret was sealed for, or the one that sealed it. `sha256` is the digest that
-        the file was requested by.
+        the file was requested by, `most` how many bytes are taken.
         """
         now = time.time()
         record = TransferRecord(
@@ -73,6 +74,7 @@ class Journal(Struct, frozen=True):
             boot_id=this_boot(),
             sha256=sha256,
             checksum=file.hash_used is not None,
+            most=most,
         )
         transfers.begin(record)
         return cls(transfers, transfer_id)

@@ -102,6 +102,7 @@ class Reception:
             part_inode=sink.part_inode,
             final_name=self._name,
             on_exist=self._on_exist,
+            most=self._options.max_size,
         )
 
     @property

@@ -196,4 +196,5 @@ class _Request:
             final_name=sink.name,
             on_exist="fail" if self._options.output else self._options.on_exist,
             sha256=self._sha256,
+            most=self._options.max_size,
         )

@@ -400,6 +400,33 @@ def test_an_empty_file_fits_on_a_full_disk(monkeypatch):
         check_space(Path(), 1)
 
 
+def test_what_has_no_size_leaves_the_reserve_free(inbox, monkeypatch):
+    disk(monkeypatch, free=1_005_000, total=100_000_000)
+    sink = created(inbox, size=None)
+    sink.write(memoryview(bytes(4000)))
+    disk(monkeypatch, free=1_001_000, total=100_000_000)
+    with pytest.raises(LocalFileError) as raised:
+        sink.write(memoryview(bytes(4000)))
+    assert raised.value.message == "cannot write 'report.pdf': no space left after 4000 bytes"
+    assert raised.value.hint.startswith("free some space in ")
+    assert (sink.position, raised.value.exit_code) == (4000, 13)
+    sink.discard()
+
+
+def test_the_free_space_is_looked_at_now_and_then_and_only_where_the_size_is_unknown(inbox, monkeypatch):
+    disk(monkeypatch, free=10**12, total=10**12)
+    looks, looked = [], sink_module.free_bytes
+    monkeypatch.setattr(sink_module, "free_bytes", lambda *place: looks.append(place) or looked(*place))
+    monkeypatch.setattr(sink_module, "LOOK_AT_SPACE", 4000)
+    sized, unsized = created(inbox, size=10_000), Sink.create(inbox, "stream", "k4v9", size=None)
+    for _ in range(10):
+        sized.write(memoryview(bytes(1000)))
+        unsized.write(memoryview(bytes(1000)))
+    assert len(looks) == 3
+    for sink in (sized, unsized):
+        sink.discard()
+
+
 def test_the_space_of_a_missing_directory_is_not_known(tmp_path):
     with pytest.raises(LocalFileError, match="no such file"):
         free_bytes(tmp_path / "missing")

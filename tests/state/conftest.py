@@ -50,6 +50,7 @@ def record() -> Callable[..., TransferRecord]:
             "boot_id": "boot-1",
             "sha256": bytes(range(32)),
             "checksum": True,
+            "most": 2**41,
         }
         return TransferRecord(**{**values, **changes})  # type: ignore[arg-type]  # values of all kinds by keyword
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from streams import Wire
 
-from jetcli.errors import IntegrityError
+from jetcli.errors import DeclinedError, IntegrityError
 from jetcli.files.sink import Sink
 from jetcli.protocol.cipher import ChunkedSealer, stream_key
 from jetcli.protocol.device import Device, Trust
@@ -164,3 +164,10 @@ async def test_a_promised_checksum_that_differs_is_the_end_of_the_part(rest, onl
     outcome = await rest(session=Session(OTHER), checksum=True)
     assert isinstance(outcome.error, IntegrityError)
     assert (outcome.kept, listing(inbox), online.transfers.get("k3v9").sha256) == (False, [], None)
+
+
+async def test_more_than_is_taken_is_declined_although_a_part_of_it_had_come_before(rest, online, inbox):
+    outcome = await rest(size=None, most=HELD + 100)
+    assert isinstance(outcome.error, DeclinedError)
+    assert outcome.error.message == "'film.mkv' is larger than --max-size"
+    assert (outcome.kept, listing(inbox), state(online)) == (False, [], TransferState.FAILED)
