@@ -15,6 +15,7 @@ MIGRATIONS = (
         "ALTER TABLE transfers ADD COLUMN sha256 BLOB",
         "ALTER TABLE transfers ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE transfers ADD COLUMN most INTEGER",
+        "ALTER TABLE transfers ADD COLUMN extract INTEGER NOT NULL DEFAULT 0",
     ),
 )
 
@@ -31,7 +32,8 @@ CREATE TABLE transfers (
     device_keys BLOB NOT NULL, name TEXT NOT NULL, size INTEGER, date TEXT, media_type TEXT, path TEXT NOT NULL,
     final_name TEXT, on_exist TEXT, source TEXT, part TEXT, part_inode TEXT, verified INTEGER NOT NULL,
     synced INTEGER NOT NULL, boot_id TEXT NOT NULL, chunked INTEGER NOT NULL, state TEXT NOT NULL,
-    created REAL NOT NULL, updated REAL NOT NULL, sha256 BLOB, checksum INTEGER NOT NULL DEFAULT 0, most INTEGER
+    created REAL NOT NULL, updated REAL NOT NULL, sha256 BLOB, checksum INTEGER NOT NULL DEFAULT 0, most INTEGER,
+    extract INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX transfers_by_session ON transfers (first_sid);
 CREATE TABLE trust (

@@ -54,8 +54,8 @@ class TransferRecord(Struct, frozen=True):
     authenticated and written (a receiver) or confirmed (a sender), `synced` those of them that had reached the disk,
     both during boot `boot_id`. `created` and `updated` are wall-clock seconds. `sha256` is the digest that a received
     file must have, where it is known: by our own request, or because the sender has said it. `checksum` says that the
-    sender promised to. `most` is how many bytes are taken. Of what can never be continued there is only the history: it
-    has no session and no device.
+    sender promised to. `most` is how many bytes are taken, and with `extract` an archive is to be unpacked. Of what can
+    never be continued there is only the history: it has no session and no device.
     """
 
     id: str
@@ -83,6 +83,7 @@ class TransferRecord(Struct, frozen=True):
     sha256: bytes | None = None
     checksum: bool = False
     most: int | None = None
+    extract: bool = False
 
     def knows(self, device_key: bytes) -> bool:
         """Say whether the device with this identity key takes part in the transfer."""
@@ -226,7 +227,7 @@ def _record(row: Sequence[Any]) -> TransferRecord:
     values["source"] = RecordedIdentity(*json.loads(values["source"])) if values["source"] else None
     values["part_inode"] = None if values["part_inode"] is None else int(values["part_inode"])
     values["state"] = TransferState(values["state"])
-    values |= {column: bool(values[column]) for column in ("chunked", "checksum")}
+    values |= {column: bool(values[column]) for column in ("chunked", "checksum", "extract")}
     return TransferRecord(**values)
 
 

@@ -33,6 +33,7 @@ from jetcli.transfer.incoming import Begun, Expected, Incoming, another_file, be
 from jetcli.transfer.journal import Journal, this_boot
 from jetcli.transfer.options import Placing
 from jetcli.transfer.outcome import Broken, Outcome, reason_for
+from jetcli.transfer.outlets import part_kind, unpacked, unpacks
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer
 from jetcli.transfer.proving import digest_of
@@ -58,7 +59,7 @@ class Collection(Continuation):
         try:
             sink = self._reopened(record)
         except JetError as error:
-            return self._already_there(record) or self._broken(error, transient=False)
+            return await self._already_there(record) or self._broken(error, transient=False)
         if _whole(record, sink):
             return await self._publish(record, sink)
 
@@ -90,7 +91,7 @@ class Collection(Continuation):
     async def _answer(self, negotiation: Negotiation) -> Outcome:
         record = self._online.transfers.get(self._id)
         judged, secret = await admit_continuation(self._online, record, negotiation, request=False)
-        outcome: Outcome | None = self._finished(record)
+        outcome = await self._finished(record)
         if outcome is None:
             sink = self._reopened(record)
             if not _whole(record, sink):
@@ -182,7 +183,7 @@ class Collection(Continuation):
         target = placing.output or Path(record.path) / (record.final_name or record.name)
         if target.parent.absolute() != Path(record.path):
             raise LocalFileError(f"'{shown(record.name)}' can only be saved where its part is, in '{record.path}'")
-        sink = Sink.reopen(
+        sink = part_kind(target.name, extract=record.extract).reopen(
             Path(record.path),
             target.name,
             self._id,
@@ -209,7 +210,7 @@ class Collection(Continuation):
             path = await loop.run_in_executor(self._online.finishing, sink.publish, date)
             self._journal.done()
         except JetError as error:
-            if not isinstance(error, IntegrityError):
+            if sink.resumable and not isinstance(error, IntegrityError):
                 return self._broken(error, transient=False)
             return self._useless(error, sink)
         finally:
@@ -224,23 +225,29 @@ class Collection(Continuation):
         if await digest_of(self._online, sink, sink.position) != record.sha256:
             raise another_file(sink.name)
 
-    def _useless(self, error: JetError, sink: Sink) -> Broken:
+    def _useless(self, error: JetError, sink: Sink | None = None) -> Broken:
         """End a transfer that no session can mend."""
-        sink.discard()
+        if sink is not None:
+            sink.discard()
         self._journal.failed(kept=False)
         return Broken(error)
 
-    def _finished(self, record: TransferRecord) -> FileDone | None:
+    async def _finished(self, record: TransferRecord) -> Outcome | None:
         """Return the end of a transfer that has come to its end before, or None."""
         if record.state is TransferState.DONE:
             return FileDone(self._id, "receive", record.name, None, record.size or 0, 0.0, "chunks")
-        return self._already_there(record)
+        return await self._already_there(record)
 
-    def _already_there(self, record: TransferRecord) -> FileDone | None:
+    async def _already_there(self, record: TransferRecord) -> Outcome | None:
         """Finish a transfer whose part was given its final name before we could write that down."""
         path = _published(record)
         if path is None:
             return None
+        if unpacks(path.name, extract=record.extract):
+            try:
+                path = await asyncio.get_running_loop().run_in_executor(self._online.pool, unpacked, path)
+            except JetError as error:
+                return self._useless(error)
         self._journal.done()
         return self._complete(record, path, record.size or 0)
 

@@ -45,11 +45,12 @@ class Journal(Struct, frozen=True):
         on_exist: str | None = None,
         sha256: bytes | None = None,
         most: int | None = None,
+        extract: bool = False,
     ) -> "Journal":
         """Write the first record; `peer` is a bare JID, `path` the source file or the directory that receives.
 
         `devices` are the peer's that the secret was sealed for, or the one that sealed it. `sha256` is the digest that
-        the file was requested by, `most` how many bytes are taken.
+        the file was requested by, `most` how many bytes are taken, `extract` says that an archive is to be unpacked.
         """
         now = time.time()
         record = TransferRecord(
@@ -75,6 +76,7 @@ class Journal(Struct, frozen=True):
             sha256=sha256,
             checksum=file.hash_used is not None,
             most=most,
+            extract=extract,
         )
         transfers.begin(record)
         return cls(transfers, transfer_id)

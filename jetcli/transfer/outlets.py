@@ -18,7 +18,22 @@ class _ArchiveSink(Sink):
         """Give the archive its name, then unpack it and remove it; return the directory."""
         saved = super().publish(mtime)
         self.resumable = False  # nothing is missing any more, whatever becomes of the archive
-        return unpack(saved, most=free_bytes(saved.parent))
+        return unpacked(saved)
+
+
+def unpacked(archive: Path) -> Path:
+    """Unpack a saved archive and remove it; return the directory. Raises as `jetcli.files.archive.unpack` does."""
+    return unpack(archive, most=free_bytes(archive.parent))
+
+
+def unpacks(name: str, *, extract: bool) -> bool:
+    """Say whether a file of that name is unpacked where the user wants that of archives (`extract`)."""
+    return extract and is_archive(name)
+
+
+def part_kind(name: str, *, extract: bool) -> type[Sink]:
+    """Return what makes and reopens the part of a file of that name."""
+    return _ArchiveSink if unpacks(name, extract=extract) else Sink
 
 
 def outlet(options: ReceiveOptions, admitted: Admitted, transfer_id: str, name: str, on_exist: OnExist) -> Output:
@@ -33,8 +48,7 @@ def outlet(options: ReceiveOptions, admitted: Admitted, transfer_id: str, name: 
         except BaseException:
             pipe.discard()
             raise
-    kind = _ArchiveSink if options.extract and is_archive(name) else Sink
-    return kind.create(
+    return part_kind(name, extract=options.extract).create(
         admitted.directory,
         name,
         transfer_id,

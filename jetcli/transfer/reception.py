@@ -103,6 +103,7 @@ class Reception:
             final_name=self._name,
             on_exist=self._on_exist,
             most=self._options.max_size,
+            extract=self._options.extract,
         )
 
     @property

@@ -51,6 +51,7 @@ def record() -> Callable[..., TransferRecord]:
             "sha256": bytes(range(32)),
             "checksum": True,
             "most": 2**41,
+            "extract": True,
         }
         return TransferRecord(**{**values, **changes})  # type: ignore[arg-type]  # values of all kinds by keyword
 

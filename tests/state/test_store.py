@@ -133,7 +133,7 @@ def test_a_database_of_the_first_version_goes_on_with_all_that_it_holds(director
         assert store.rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
         record = Transfers(store).get("k3v9")
         assert (record.verified, record.synced, record.chunked, record.part_inode) == (5, 4, True, 7)
-        assert (record.sha256, record.checksum, record.most) == (None, False, None)
+        assert (record.sha256, record.checksum, record.most, record.extract) == (None, False, None, False)
         assert KeyValues(store).load("key-7") == '"7000"'
 
 

@@ -1,12 +1,14 @@
 """A file of which every byte has come in earlier sessions: what it has to be before it gets its name."""
 
 import hashlib
+import io
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
-from jetcli.errors import IntegrityError
+from jetcli.errors import IntegrityError, RemoteProtocolError
 from jetcli.files.sink import Sink
 from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.model import FileDescription
@@ -21,6 +23,15 @@ from jetcli.transfer.ownership import Mailbox
 CONTENT = b"the real thing"
 SHA256 = hashlib.sha256(CONTENT).digest()
 ROMEO = Device("romeo@montague.example", 1, b"k" * 32, Trust.BLIND)
+
+
+def packed() -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("photos/balcony.jpg")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"moon"))
+    return archive.getvalue()
 
 
 @pytest.fixture
@@ -103,3 +114,33 @@ def test_the_last_byte_does_not_count_while_a_promised_checksum_has_not_been_tol
     sink = work._reopened(online.transfers.get("k3v9"))
     assert sink.position == len(CONTENT)
     sink.keep()
+
+
+async def test_an_archive_is_unpacked_where_the_user_wanted_that(online, interrupted, inbox):
+    done = await interrupted(packed(), "photos.tar", extract=True).request()
+    assert done.path == inbox / "photos"
+    assert next(done.path.rglob("balcony.jpg")).read_bytes() == b"moon"
+    assert (listing(inbox), state(online)) == (["photos"], TransferState.DONE)
+
+
+@pytest.mark.parametrize(("name", "extract"), [("photos.tar", False), ("film.mkv", True)])
+async def test_anything_else_is_saved_as_it_came(interrupted, inbox, name, extract):
+    done = await interrupted(packed(), name, extract=extract).request()
+    assert (done.path, listing(inbox)) == (inbox / name, [name])
+
+
+async def test_an_archive_that_had_its_name_when_jet_was_killed_is_unpacked(online, interrupted, inbox):
+    work = interrupted(packed(), "photos.tar", extract=True)
+    (inbox / ".jet-k3v9.part").rename(inbox / "photos.tar")
+    done = await work.request()
+    assert (done.path, listing(inbox), state(online)) == (inbox / "photos", ["photos"], TransferState.DONE)
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_what_cannot_be_unpacked_is_not_tried_again(online, interrupted, inbox, named):
+    work = interrupted(b"no archive", "photos.tar", extract=True)
+    if named:
+        (inbox / ".jet-k3v9.part").rename(inbox / "photos.tar")
+    outcome = await work.request()
+    assert isinstance(outcome.error, RemoteProtocolError)
+    assert (outcome.kept, listing(inbox), state(online)) == (False, ["photos.tar"], TransferState.FAILED)

@@ -52,8 +52,8 @@ def test_a_new_record_holds_all_that_it_takes_to_continue(transfers, begun, tmp_
 
 
 def test_a_new_record_says_what_the_whole_file_has_to_be(transfers, begun):
-    wanted = transfers.get(begun(sha256=b"d" * 32, most=100).id)
-    assert (wanted.sha256, wanted.checksum, wanted.most) == (b"d" * 32, False, 100)
+    wanted = transfers.get(begun(sha256=b"d" * 32, most=100, extract=True).id)
+    assert (wanted.sha256, wanted.checksum, wanted.most, wanted.extract) == (b"d" * 32, False, 100, True)
     promised = transfers.get(begun(file=FileDescription("film.mkv", 100, hash_used="sha-256")).id)
     assert (promised.sha256, promised.checksum) == (None, True)
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import tarfile
 
 import pytest
 
@@ -136,6 +137,26 @@ def test_a_promised_checksum_is_compared_although_the_file_came_in_two_sessions(
     assert (receiving.event("file")["verified"], receiving.event("file")["sha256"]) == ("chunks+checksum", digest)
     assert sending.event("file")["sha256"] == digest
     assert juliet.saved == {"film.mkv": film.read_bytes()}
+
+
+@pytest.mark.matrix
+def test_an_archive_that_came_in_two_sessions_is_unpacked_before_the_command_gets_it(
+    new_pair, over, receiver, jet, half
+):
+    romeo, juliet = new_pair
+    over(romeo, juliet, cut_after=half.stall)
+    romeo.file("balcony.raw", half.size)
+    with tarfile.open(romeo.files / "photos.tar", "w") as tar:
+        tar.add(romeo.files / "balcony.raw", "photos/balcony.raw")
+    receiving = receiver(juliet, "--json", "--extract", "--exec", 'sh -c "ls $JET_PATH >&2"', "--retry", "9")
+    sending = jet(romeo, "send", "photos.tar", juliet.jid, "--retry", "9")
+    assert (sending.finished().code, receiving.finished().code) == (0, 0), (sending, receiving)
+    assert receiving.event("waiting")
+    assert receiving.event("file")["path"] == str(juliet.files / "photos")
+    assert [path.name for path in juliet.files.iterdir()] == ["photos"]
+    unpacked = next((juliet.files / "photos").rglob("balcony.raw"))
+    assert unpacked.read_bytes() == romeo.saved["balcony.raw"]
+    assert "balcony.raw" in receiving.stderr
 
 
 # The source is not what it was.
