@@ -29,7 +29,7 @@ from jetcli.transfer.account import Online
 from jetcli.transfer.admission import admit_continuation
 from jetcli.transfer.continuation import Continuation, demand_known
 from jetcli.transfer.events import FileDone, Listener, Phase, Verification
-from jetcli.transfer.incoming import Begun, Expected, Incoming, another_file, believed_time
+from jetcli.transfer.incoming import Begun, Expected, Incoming, another_file, believed_time, to_the_end
 from jetcli.transfer.journal import Journal, this_boot
 from jetcli.transfer.options import Placing
 from jetcli.transfer.outcome import Broken, Outcome, reason_for
@@ -204,11 +204,16 @@ class Collection(Continuation):
 
     async def _publish(self, record: TransferRecord, sink: Sink) -> Outcome:
         """Publish a file of which nothing is missing, unless it is not the one that it must be."""
-        loop, date = asyncio.get_running_loop(), believed_time(record.date)
-        try:
-            await self._compare(record, sink)
+
+        async def publish() -> Path:
+            loop, date = asyncio.get_running_loop(), believed_time(record.date)
             path = await loop.run_in_executor(self._online.finishing, sink.publish, date)
             self._journal.done()
+            return path
+
+        try:
+            await self._compare(record, sink)
+            path = await to_the_end(publish())
         except JetError as error:
             if sink.resumable and not isinstance(error, IntegrityError):
                 return self._broken(error, transient=False)

@@ -8,9 +8,10 @@ came about, by the peer's offer or by our own request, is the business of whoeve
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -41,6 +42,8 @@ ALIVE_S = 15.0
 
 #: How often a worker notes how far it is: what lies in the part behind the last note is sent again after a kill.
 NOTE_SIZE = 8 * 2**20
+
+T = TypeVar("T")
 
 
 class Begun(Struct, frozen=True):
@@ -156,7 +159,7 @@ class Incoming:
         try:
             received = await self._whole(await self._pump(channel, path, begun.offer))
             verified = await self._check(received)
-            published = await self._finish()
+            published = await to_the_end(self._publish_and_tell())
         except InterruptedTransferError:
             await last_word(self._negotiation)
             raise
@@ -286,15 +289,8 @@ class Incoming:
             raise another_file(self._expected.name)
         return "chunks+checksum"
 
-    async def _finish(self) -> Path | None:
-        """Publish and say so; whoever stops us meanwhile waits for it: a file is published and recorded, or neither."""
-        finishing = asyncio.get_running_loop().create_task(self._publish_and_tell())
-        try:
-            return await asyncio.shield(finishing)
-        finally:
-            await asyncio.wait({finishing})
-
     async def _publish_and_tell(self) -> Path | None:
+        """Publish and say so: a file is published and recorded, or neither."""
         published = await self._publish()
         self._published = True
         self._journal.done()
@@ -354,6 +350,21 @@ class Incoming:
         synced = self._sink.keep()
         self._journal.synced(self._sink.position, synced)
         self._journal.failed(kept=keep)
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` until it has ended, however often we are stopped meanwhile; only then we are."""
+    task = asyncio.get_running_loop().create_task(work)
+    stopped: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as again:
+            stopped = again
+    if stopped is None:
+        return task.result()
+    task.exception()  # seen: that we were stopped is what the caller learns
+    raise stopped
 
 
 def another_file(name: str) -> IntegrityError:

@@ -1,8 +1,10 @@
 """A file of which every byte has come in earlier sessions: what it has to be before it gets its name."""
 
+import asyncio
 import hashlib
 import io
 import tarfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -144,3 +146,26 @@ async def test_what_cannot_be_unpacked_is_not_tried_again(online, interrupted, i
     outcome = await work.request()
     assert isinstance(outcome.error, RemoteProtocolError)
     assert (outcome.kept, listing(inbox), state(online)) == (False, ["photos.tar"], TransferState.FAILED)
+
+
+async def test_a_file_that_is_being_published_is_recorded_however_often_we_are_stopped(
+    online, interrupted, inbox, monkeypatch
+):
+    publishing, let = threading.Event(), threading.Event()
+    publish = Sink.publish
+
+    def slowly(sink, mtime=None):
+        publishing.set()
+        let.wait(10)
+        return publish(sink, mtime)
+
+    monkeypatch.setattr(Sink, "publish", slowly)
+    task = asyncio.create_task(interrupted().request())
+    await asyncio.to_thread(publishing.wait, 10)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.wait({task}, timeout=0)
+    let.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (listing(inbox), state(online)) == (["film.mkv"], TransferState.DONE)

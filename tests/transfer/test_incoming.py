@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -171,3 +172,27 @@ async def test_more_than_is_taken_is_declined_although_a_part_of_it_had_come_bef
     assert isinstance(outcome.error, DeclinedError)
     assert outcome.error.message == "'film.mkv' is larger than --max-size"
     assert (outcome.kept, listing(inbox), state(online)) == (False, [], TransferState.FAILED)
+
+
+class Slow(Sink):
+    """A part that is published once `let` is set."""
+
+    publishing, let = threading.Event(), threading.Event()
+
+    def publish(self, mtime=None):
+        self.publishing.set()
+        self.let.wait(10)
+        return super().publish(mtime)
+
+
+async def test_a_file_that_is_being_published_is_saved_and_recorded_however_often_we_are_stopped(rest, online, inbox):
+    task = asyncio.create_task(rest(kind=Slow))
+    await asyncio.to_thread(Slow.publishing.wait, 10)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.wait({task}, timeout=0)
+    assert not task.done()
+    Slow.let.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (listing(inbox), state(online)) == (["film.mkv"], TransferState.DONE)
