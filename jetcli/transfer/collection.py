@@ -250,7 +250,7 @@ class Collection(Continuation):
             return None
         if unpacks(path.name, extract=record.extract):
             try:
-                path = await asyncio.get_running_loop().run_in_executor(self._online.pool, unpacked, path)
+                path = await asyncio.get_running_loop().run_in_executor(self._online.finishing, unpacked, path)
             except JetError as error:
                 return self._useless(error)
         self._journal.done()

@@ -72,7 +72,7 @@ async def _hashed(online: Online, path: Path, emit: Listener) -> Shared:
         if sha256 is None:
             emit(Phase(f"hashing {shown(source.name)}"))
             loop, never = asyncio.get_running_loop(), threading.Event()
-            sha256 = await loop.run_in_executor(online.pool, prefix_sha256, source, source.size, never)
+            sha256 = await loop.run_in_executor(online.hashing, prefix_sha256, source, source.size, never)
             online.file_hashes.remember(identity, sha256)
         return Shared(source.path, source.name, sha256)
 
