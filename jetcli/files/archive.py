@@ -187,8 +187,10 @@ def _is_named_after(name: str, original: str) -> bool:
 def _lifted(target: Path) -> Path:
     """Take away the one level that an archive of a directory of the same name has, numbered or not."""
     found = os.listdir(target)
-    inside = target / found[0] if len(found) == 1 else target
-    if not _is_named_after(target.name, inside.name) or inside.is_symlink() or not inside.is_dir():
+    if len(found) != 1 or not _is_named_after(target.name, found[0]):
+        return target
+    inside = target / found[0]
+    if inside.is_symlink() or not inside.is_dir():
         return target
     spare = target.with_name(f".{target.name}.jet")
     try:

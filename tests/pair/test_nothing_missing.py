@@ -37,7 +37,7 @@ class Sender:
             self.offered.set()
 
         async def open_inband(_transport, _open_it):
-            return SimpleNamespace()
+            return SimpleNamespace(close=lambda: None)
 
         candidates = SimpleNamespace(drop=lambda: None, refused=0)
         return Negotiation(Session("J-1", jid, peer, limits=limits), candidates, deliver, open_inband)

@@ -46,7 +46,8 @@ def inbox(tmp_path):
 @pytest.fixture
 def online(tmp_path):
     with Store.open(tmp_path / "state") as store, ThreadPoolExecutor(2) as pool:
-        yield SimpleNamespace(transfers=Transfers(store), pool=pool, network=SimpleNamespace(idle_s=60.0))
+        pools = {"pool": pool, "hashing": pool, "finishing": pool}
+        yield SimpleNamespace(transfers=Transfers(store), network=SimpleNamespace(idle_s=60.0), **pools)
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ class Session:
         self.path, self.relay, self.pinged_at = PathKind.DIRECT, None, 0.0
         self.said = []
         self.first_byte = lambda: None
+        self.take_channel = lambda: self.channel
         self.inform = self.terminate = self.end_for = self.said.append
 
 
@@ -80,6 +81,8 @@ def online(tmp_path):
             jid="juliet@capulet.example/jet",
             transfers=Transfers(store),
             pool=pool,
+            hashing=pool,
+            finishing=pool,
             network=SimpleNamespace(idle_s=60.0),
             throttle=SimpleNamespace(slowed=lambda channel: channel, waiting=False),
         )
