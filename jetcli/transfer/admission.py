@@ -1,10 +1,12 @@
 """Whether an offer is taken at all: who may send, under what name, how much, sealed by which device.
 
-The order is the protection: the sender is judged first, then the shape of the offer, name and size, and only then is
-the envelope opened. Nothing is asked of a person, written or dialled here.
+The order is the protection: the sender is judged first, then the shape of the offer and its size, and only then is the
+envelope opened. From there on the device is sure, so that what is refused counts as a file of its command. Nothing is
+asked of a person, written or dialled here.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,11 +64,17 @@ def stranger(options: ReceiveOptions, bare_jid: str) -> DeclinedError:
     return DeclinedError(f"declined an offer of {shown(bare_jid)}, {why}", hint=f"jet receive --from {shown(bare_jid)}")
 
 
-async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiation) -> Admitted:
+async def admit(
+    online: Online,
+    options: ReceiveOptions,
+    negotiation: Negotiation,
+    known: Callable[[bytes], None] = lambda _: None,
+) -> Admitted:
     """Judge an offer of someone who may send, and open its envelope.
 
-    Raises RemoteProtocolError (shape, name, size), LocalFileError (space), DeclinedError (too large), UnsupportedError
-    (transport) and TrustError (encryption, device, downgrade).
+    `known` hears the identity key of the device as soon as that is sure. Raises RemoteProtocolError (shape, name,
+    size), LocalFileError (space), DeclinedError (too large), UnsupportedError (transport) and TrustError
+    (encryption, device, downgrade).
     """
     peer = negotiation.session.peer
     bare_jid = peer.partition("/")[0]
@@ -74,12 +82,14 @@ async def admit(online: Online, options: ReceiveOptions, negotiation: Negotiatio
     if not quirks.compatible:
         raise TrustError(f"{shown(bare_jid)} offered a file with {quirks.client}: {quirks.note}; refused")
     offer = judge(negotiation.session.offer, bare_jid)
-    directory, name = _place(options, offer)
     most = options.max_size if offer.content.bundle is None else None  # holds for each file of a bundle
     _judge_size(offer, shown(offer.file.name or ""), most)
-    if offer.size is not None and not options.stdout:
-        check_space(directory, offer.size)
     opened, secret = await open_envelope(online, offer, peer)
+    known(opened.device.identity_key)
+    directory, name = _place(options, offer)
+    # The members of a bundle are judged one by one: some of them may fit.
+    if offer.size is not None and offer.content.bundle is None and not options.stdout:
+        check_space(directory, offer.size)
     return Admitted(offer, directory, name, offer.size, secret, opened)
 
 

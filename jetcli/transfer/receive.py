@@ -194,9 +194,12 @@ class _Desk:
         bundled = negotiation.session.offer.bundle is not None
         if bundled and (self._options.stdout or self._options.output is not None or self._options.extract):
             raise _SinglyError
-        admitted = await admit(self._online, self._options, negotiation)
-        seen.device = admitted.opened.device.identity_key
-        self._commands.began(seen.device, seen.batch, seen.count)
+
+        def known(device: bytes) -> None:
+            seen.device = device
+            self._commands.began(device, seen.batch, seen.count)
+
+        admitted = await admit(self._online, self._options, negotiation, known)
         file = admitted.offer.file
         self._emit(
             Offered(
@@ -246,6 +249,7 @@ class _Desk:
         saved = self._commands.saved(device, batch)
         first, retries = batch.index - 1, self._online.network.retries
         run = Afterwards(self._options.command, negotiation.session.peer, self._emit)
+
 
         def ended(place: int, result: Result | None) -> None:
             if isinstance(result, FileDone):

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError, RemoteProtocolError
 from jetcli.files.bundle import SmallFiles
+from jetcli.files.sink import check_space
 from jetcli.protocol.bundle import Member, MemberReader
 from jetcli.protocol.model import MembersEnded
 from jetcli.protocol.offer import acceptance
@@ -82,6 +83,7 @@ class MemberFiles:
         self, directory: Path, transfer_id: str, count: int, rules: Rules, ended: Callable[[Sequence[Ended]], None]
     ) -> None:
         self._files = SmallFiles(directory, transfer_id)
+        self._directory = directory
         self._reader = MemberReader(count)
         self._rules = rules
         self._ended = ended
@@ -150,6 +152,7 @@ class MemberFiles:
         on_exist = consent.on_exist or options.on_exist
         if on_exist == "skip" and self._files.is_taken(name):
             raise DeclinedError(f"'{shown(name)}' is here already")
+        check_space(self._directory, member.size)
         return self._files.save(self._place, name, data, mtime=float(member.mtime), on_exist=on_exist)
 
 

@@ -6,6 +6,7 @@ import os
 import pty
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -360,6 +361,26 @@ def new_pair(home) -> tuple[Home, Home]:
     """Romeo and Juliet as `pair`, but nobody has seen them before."""
     romeo = home("romeo")
     return romeo, home("juliet", contacts=[romeo])
+
+
+@pytest.fixture
+def small_disk(new_pair):
+    """Put a disk of 40 MB under Juliet's files, in a name space of its own; give what leads there, and its files."""
+    _, juliet = new_pair
+    mount = f"mount -t tmpfs -o size=40000000 none {shlex.quote(str(juliet.files))} && echo mounted && exec sleep 600"
+    # Who is not root may mount only where he is taken for it; root would lose what lets him read the server's files.
+    own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    words = ["unshare", *own, "--mount", "sh", "-c", mount]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as holder:
+        try:
+            said = holder.stdout.readline()
+            if said != "mounted\n":
+                pytest.skip(f"this machine lets nobody mount a disk of his own: {said}")
+            enter = ["nsenter", f"--target={holder.pid}", *own[:1], "--preserve-credentials", "--mount"]
+            inside = *enter, "sh", "-c", 'cd "$0" && exec "$@"', str(juliet.files)
+            yield inside, Path(f"/proc/{holder.pid}/root{juliet.files}")
+        finally:
+            holder.kill()
 
 
 @pytest.fixture

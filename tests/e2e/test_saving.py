@@ -1,6 +1,7 @@
 """Where a received file ends up: its name, mode and time, and what stands in its way."""
 
 import os
+import shutil
 
 import pytest
 
@@ -117,3 +118,32 @@ def test_odd_names_are_kept_and_hidden_ones_refused(pair, receiver, jet, name):
     else:
         assert (sending.code, receiving.finished().code) == (0, 0), sending
         assert juliet.saved == {name: b"x"}
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare makes the disk that is full")
+@pytest.mark.parametrize("small", [("hi.txt",), ("hi.txt", "a.bin")])
+def test_what_does_not_fit_leaves_the_other_files_of_its_command_alone(new_pair, small_disk, receiver, jet, small):
+    romeo, juliet = new_pair
+    inside, files = small_disk
+    romeo.file("m.bin", 50_000_000)
+    for name in small:
+        romeo.file(name, 1000)
+    receiving = receiver(juliet, prefix=inside)
+    sending = jet(romeo, "send", "m.bin", *small, juliet.jid).finished()
+    assert (sending.code, receiving.finished(20).code) == (14, 14), (sending, receiving)
+    assert "not enough space" in receiving.error
+    assert sorted(path.name for path in files.iterdir()) == sorted(small)
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare makes the disk that is full")
+@pytest.mark.matrix
+def test_of_small_files_on_a_full_disk_those_are_saved_that_fit(new_pair, small_disk, receiver, jet):
+    romeo, juliet = new_pair
+    inside, files = small_disk
+    receiving = receiver(juliet, prefix=inside)
+    (files / "ballast").write_bytes(bytes(39_300_000))
+    for name, size in (("1.bin", 1000), ("2.bin", 250_000), ("3.bin", 250_000), ("4.bin", 1000)):
+        romeo.file(name, size)
+    sending = jet(romeo, "send", "1.bin", "2.bin", "3.bin", "4.bin", juliet.jid).finished()
+    assert (sending.code, receiving.finished(20).code) == (14, 14), (sending, receiving)
+    assert {path.name for path in files.iterdir()} == {"ballast", "1.bin", "2.bin", "4.bin"}

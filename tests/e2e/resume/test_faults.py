@@ -7,12 +7,9 @@ protocol/test_session, R36 in xmpp/test_inband_channel.
 """
 
 import os
-import shlex
 import shutil
 import signal
 import sqlite3
-import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -84,26 +81,6 @@ def test_r21_a_limit_on_the_size_of_files_ends_it_and_without_one_it_goes_on(new
     assert (receiving.finished().code, sending.code) == (13, 10), (receiving, sending)
     assert "film.mkv" not in juliet.saved
     finishes(jet, receiver, new_pair)
-
-
-@pytest.fixture
-def small_disk(new_pair):
-    """Put a disk of 40 MB under Juliet's files, in a name space of its own; give what leads there, and its files."""
-    _, juliet = new_pair
-    mount = f"mount -t tmpfs -o size=40000000 none {shlex.quote(str(juliet.files))} && echo mounted && exec sleep 600"
-    # Who is not root may mount only where he is taken for it; root would lose what lets him read the server's files.
-    own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    words = ["unshare", *own, "--mount", "sh", "-c", mount]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as holder:
-        try:
-            said = holder.stdout.readline()
-            if said != "mounted\n":
-                pytest.skip(f"this machine lets nobody mount a disk of his own: {said}")
-            enter = ["nsenter", f"--target={holder.pid}", *own[:1], "--preserve-credentials", "--mount"]
-            inside = *enter, "sh", "-c", 'cd "$0" && exec "$@"', str(juliet.files)
-            yield inside, Path(f"/proc/{holder.pid}/root{juliet.files}")
-        finally:
-            holder.kill()
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare makes the disk that fills up")
