@@ -12,7 +12,7 @@ import termios
 from jetcli.cli.events import JsonEvents
 from jetcli.cli.view import TRUST_WORDS, View
 from jetcli.cli.wording import plural, size_text
-from jetcli.errors import RemoteProtocolError, SetupError
+from jetcli.errors import DeclinedError, RemoteProtocolError, SetupError
 from jetcli.protocol.policy import local_name, shown
 from jetcli.transfer.events import Consent, OfferSeen
 
@@ -106,7 +106,7 @@ class Questions:
             return None
         try:
             return local_name(answer, allow_hidden=True)
-        except RemoteProtocolError:
+        except (DeclinedError, RemoteProtocolError):
             self._view.messages.line("That is not the name of a file in one directory.")
             return None
 

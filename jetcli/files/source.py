@@ -182,8 +182,15 @@ def check_sendable(path: Path, name: str | None) -> None:
 
 
 def sendable(name: str) -> str:
-    """Return `name` if XML can carry it: no control characters, no bytes that are not UTF-8. Raises LocalFileError."""
-    if not name or any(unicodedata.category(char) in {"Cc", "Cs"} or char in "\ufffe\uffff" for char in name):
+    """Return `name` if it is one of a file, and XML can carry it: no control characters, no bytes that are not UTF-8.
+
+    Raises LocalFileError.
+    """
+    if (
+        name in {"", ".", ".."}
+        or "/" in name
+        or any(unicodedata.category(char) in {"Cc", "Cs"} or char in "\ufffe\uffff" for char in name)
+    ):
         raise LocalFileError(
             f"the name '{shown(name)}' cannot be sent", hint="jet send --name NAME sends it under another"
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
-from jetcli.errors import RemoteProtocolError
+from jetcli.errors import DeclinedError, RemoteProtocolError
 
 if TYPE_CHECKING:
     from jetcli.protocol.model import FileDescription
@@ -44,6 +44,9 @@ MAX_COMPONENT = 255
 # obeys, hides or cannot draw. Unassigned characters pass, because tomorrow's letters are among them; noncharacters
 # will never be one.
 _UNSHOWABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+# Turn the reading order of what follows them: `invoice\u202efdp.exe` looks like a document.
+_REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 # A suffix stays behind the number; longer than this it is rather a sentence that ends in the name.
 _SUFFIX = re.compile(r"(?<=[^.])(?:\.tar)?\.[^. ]{1,12}$")
@@ -123,25 +126,36 @@ def shown_size(count: int) -> str:
 def local_name(name: str | None, *, allow_hidden: bool = False) -> str:
     """Return a peer's file name as one safe component, or refuse it; nothing is repaired or decoded.
 
-    Refused are: no name, a separator of any system, `.` and `..`, a leading dot (unless `allow_hidden`), a name of
-    jet's own part files, blanks only, more than 255 bytes, and whatever `shown` would have to escape. The security
-    considerations of XEP-0234 ask for this and leave the rules to us.
+    A path where a name belongs, and what would command or deceive a terminal, breaks the protocol. Names that a sender
+    may well have are declined: none, a backslash, a leading dot (unless `allow_hidden`), those of jet's own part files,
+    blanks only, more than 255 bytes, and whatever else `shown` would have to escape. The security considerations of
+    XEP-0234 ask for this and leave the rules to us.
 
-    Raises RemoteProtocolError (`failed-application`).
+    Raises RemoteProtocolError (`failed-application`) and DeclinedError.
     """
     name = name or ""
-    hidden = name.startswith(".")
-    if not _one_component(name) or any(map(_unshowable, name)) or not name.strip() or _is_part(name):
-        raise _refused(name, "jet receive -o NAME takes it under a name of yours")
-    if hidden and not allow_hidden:
-        raise _refused(name, "jet receive --allow-hidden, or -o NAME, takes hidden files")
+    if _is_path(name) or any(map(_is_hostile, name)):
+        hint = "jet receive -o NAME takes it under a name of yours"
+        raise RemoteProtocolError(_unsafe(name), condition="failed-application", hint=hint)
+    if not _storable(name) or any(map(_unshowable, name)) or _is_part(name):
+        raise DeclinedError(_unsafe(name), hint="jet receive -o NAME")
+    if name.startswith(".") and not allow_hidden:
+        raise DeclinedError(_unsafe(name), hint="jet receive --allow-hidden, or -o NAME")
     return name
 
 
-def _one_component(name: str) -> bool:
-    """Tell whether the name is one component; surrogates count as the three bytes that nothing can store."""
+def _is_path(name: str) -> bool:
+    return name in {".", ".."} or "/" in name
+
+
+def _is_hostile(char: str) -> bool:
+    return unicodedata.category(char) == "Cc" or unicodedata.bidirectional(char) in _REORDERING
+
+
+def _storable(name: str) -> bool:
+    """Tell whether every system stores the name; surrogates count as the three bytes that nothing can store."""
     short = len(name.encode("utf-8", "surrogatepass")) <= MAX_COMPONENT
-    return short and name not in {"", ".", ".."} and not set(name) & set("/\\\0")
+    return short and bool(name.strip()) and "\\" not in name
 
 
 def _is_part(name: str) -> bool:
@@ -150,8 +164,8 @@ def _is_part(name: str) -> bool:
     return folded.startswith(".jet-") and folded.endswith(".part")
 
 
-def _refused(name: str, hint: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"refused unsafe file name '{shown(name)}'", condition="failed-application", hint=hint)
+def _unsafe(name: str) -> str:
+    return f"refused unsafe file name '{shown(name)}'"
 
 
 def numbered(name: str, n: int) -> str:

@@ -73,7 +73,7 @@ async def admit(
     """Judge an offer of someone who may send, and open its envelope.
 
     `known` hears the identity key of the device as soon as that is sure. Raises RemoteProtocolError (shape, name,
-    size), LocalFileError (space), DeclinedError (too large), UnsupportedError (transport) and TrustError
+    size), LocalFileError (space), DeclinedError (too large, name), UnsupportedError (transport) and TrustError
     (encryption, device, downgrade).
     """
     peer = negotiation.session.peer
@@ -137,7 +137,7 @@ def _place(options: ReceiveOptions, offer: JudgedOffer) -> tuple[Path, str]:
     The name of a bundle is only shown: its members are named one by one.
     """
     if offer.content.bundle is not None:
-        with suppress(RemoteProtocolError):
+        with suppress(DeclinedError, RemoteProtocolError):
             return options.directory, local_name(offer.file.name, allow_hidden=True)
         return options.directory, "unnamed"
     if options.stdout:

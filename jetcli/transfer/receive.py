@@ -250,12 +250,15 @@ class _Desk:
         first, retries = batch.index - 1, self._online.network.retries
         run = Afterwards(self._options.command, negotiation.session.peer, self._emit)
 
+        taken = bool(saved)
 
         def ended(place: int, result: Result | None) -> None:
+            nonlocal taken
             if isinstance(result, FileDone):
                 saved.add(first + place)
                 run.for_file(result)
             if result is not None:
+                taken = True
                 self.results.append(result)
 
         rules = Rules(self._options, consent, frozenset(number - first for number in saved))
@@ -275,7 +278,7 @@ class _Desk:
                 # At once: the sender may be back before the user's commands have ended.
                 back = self._commands.broke(device, batch, seen.count)
         if isinstance(outcome, FileDone):
-            self._ended_files(seen)
+            self._ended_files(seen, declined=not taken)
             return None
         await negotiation.close()
         if back is not None:

@@ -53,7 +53,7 @@ ELSEWHERE = {
     11: "test_a_source_with_other_bytes_under_the_same_time_is_found_out",
     12: "test_envelopes_of_two_offers_cannot_be_exchanged_between_jets",
     14: "test_an_interruption_ends_only_its_own_file_of_several",
-    15: "test_odd_names_are_kept_and_hidden_ones_refused",
+    15: "test_an_unsafe_name_is_refused_and_shown_escaped",
     130: "test_a_signal_ends_with_exactly_one_result",
     141: "test_nobody_reads_any_more",
     143: "test_a_signal_ends_with_exactly_one_result",

@@ -144,7 +144,9 @@ def test_a_read_error_of_the_disk_is_an_error_of_this_file(path, monkeypatch):
             read(source, 0, 10)
 
 
-@pytest.mark.parametrize("name", ["new\nline", "esc\x1b", "undecodable\udcff", "\ufffe", ""], ids=ascii)
+@pytest.mark.parametrize(
+    "name", ["new\nline", "esc\x1b", "undecodable\udcff", "\ufffe", "", ".", "..", "a/b"], ids=ascii
+)
 def test_a_name_that_no_stanza_can_carry_is_refused_before_anything_is_sent(path, name):
     with pytest.raises(LocalFileError, match="cannot be sent") as raised:
         Source.open(path, name)

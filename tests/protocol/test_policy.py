@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetcli.errors import RemoteProtocolError
+from jetcli.errors import DeclinedError, JetError, RemoteProtocolError
 from jetcli.protocol.model import FileDescription
 from jetcli.protocol.policy import (
     GCM_LIMIT,
@@ -63,11 +63,8 @@ TAKEN_AS_THEY_ARE = [
 HIDDEN = [".bashrc", ".ssh", "...", ".. ", "..a", ".profile.txt", "..%2f..%2fetc%2fpasswd"]
 
 
-REFUSED = [
-    None,
-    "",
-    " ",
-    "\u3000\u00a0",
+#: What no honest sender has: paths, and what commands or deceives a terminal.
+HOSTILE = [
     ".",
     "..",
     "/",
@@ -77,10 +74,6 @@ REFUSED = [
     "a/b",
     "a/",
     "./a",
-    "..\\..\\evil.exe",
-    "C:\\Windows\\x",
-    "\\\\host\\share",
-    "a\\b",
     "nul\0byte.txt",
     "line\nbreak",
     "return\r",
@@ -92,6 +85,18 @@ REFUSED = [
     "next\x85line",
     "gpj.\u202eexe",
     "iso\u2066late",
+]
+
+#: What a sender may have, and is not taken under that name.
+DECLINED = [
+    None,
+    "",
+    " ",
+    "\u3000\u00a0",
+    "..\\..\\evil.exe",
+    "C:\\Windows\\x",
+    "\\\\host\\share",
+    "a\\b",
     "zero\u200bwidth",
     "join\u200der",
     "bom\ufeff",
@@ -114,7 +119,7 @@ REFUSED = [
 
 
 def test_the_tables_of_names_are_not_small():
-    assert len({*TAKEN_AS_THEY_ARE, *HIDDEN, *REFUSED}) >= 60
+    assert len({*TAKEN_AS_THEY_ARE, *HIDDEN, *HOSTILE, *DECLINED}) >= 60
 
 
 @pytest.mark.parametrize("name", TAKEN_AS_THEY_ARE, ids=ascii)
@@ -124,22 +129,35 @@ def test_a_usual_name_is_taken_as_it_is(name):
 
 @pytest.mark.parametrize("name", HIDDEN, ids=ascii)
 def test_a_hidden_name_is_taken_only_when_the_user_allows_it(name):
-    with pytest.raises(RemoteProtocolError, match="refused unsafe file name") as refusal:
+    with pytest.raises(DeclinedError, match="refused unsafe file name") as refusal:
         local_name(name)
     assert "--allow-hidden" in refusal.value.hint
     assert local_name(name, allow_hidden=True) == name
 
 
-@pytest.mark.parametrize("name", REFUSED, ids=lambda name: ascii(name)[:30])
+@pytest.mark.parametrize("name", [*HOSTILE, *DECLINED], ids=lambda name: ascii(name)[:30])
 def test_an_unsafe_name_is_refused_even_where_hidden_ones_are_allowed(name):
     for allow_hidden in (False, True):
-        with pytest.raises(RemoteProtocolError, match="refused unsafe file name") as refusal:
+        with pytest.raises(JetError, match="refused unsafe file name") as refusal:
             local_name(name, allow_hidden=allow_hidden)
-        assert refusal.value.condition == "failed-application"
-        assert refusal.value.exit_code == 15
         assert "-o NAME" in refusal.value.hint
         assert len(refusal.value.message) < 250
         assert not categories(refusal.value.message) & FORBIDDEN
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:30])
+def test_a_path_and_what_deceives_a_terminal_break_the_protocol(name):
+    with pytest.raises(RemoteProtocolError) as refusal:
+        local_name(name)
+    assert refusal.value.condition == "failed-application"
+    assert refusal.value.exit_code == 15
+
+
+@pytest.mark.parametrize("name", [*DECLINED, *HIDDEN], ids=lambda name: ascii(name)[:30])
+def test_a_name_that_a_sender_may_have_is_declined(name):
+    with pytest.raises(DeclinedError) as refusal:
+        local_name(name)
+    assert refusal.value.exit_code == 9
 
 
 def test_the_refusal_quotes_the_name():
@@ -157,7 +175,7 @@ def test_the_refusal_shows_escapes_and_overrides_escaped():
 def test_whatever_name_is_taken_stays_one_component_of_its_directory(name, allow_hidden):
     try:
         taken = local_name(name, allow_hidden=allow_hidden)
-    except RemoteProtocolError:
+    except JetError:
         return
     inside = Path("/srv/in") / taken
     assert inside.parent == Path("/srv/in")
@@ -175,7 +193,7 @@ def test_a_name_that_is_taken_survives_the_file_system(tmp_path):
 def test_numbering_a_safe_name_keeps_it_safe(name, n):
     try:
         local_name(name, allow_hidden=True)
-    except RemoteProtocolError:
+    except JetError:
         return
     another = numbered(name, n)
     assert local_name(another, allow_hidden=True) == another

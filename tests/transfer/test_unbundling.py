@@ -61,7 +61,7 @@ def test_a_name_that_a_single_file_could_not_have_is_refused_and_the_others_are_
         saved.remove(bad.path.name)
         assert bad.path.parent == inbox
     else:
-        assert isinstance(bad.error, RemoteProtocolError)
+        assert isinstance(bad.error, DeclinedError | RemoteProtocolError)
     assert saved == {"a", "b"}
     assert (first.error, last.error) == (None, None)
     assert list(inbox.parent.iterdir()) == [inbox]

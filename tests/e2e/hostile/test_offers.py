@@ -159,19 +159,34 @@ async def test_the_description_of_an_offer_cannot_be_edited_on_its_way_between_j
     [
         ("../../.ssh/authorized_keys", "../../.ssh/authorized_keys"),
         ("/root/.bashrc", "/root/.bashrc"),
-        (".bashrc", ".bashrc"),
         ("invoice\u202efdp.exe", "invoice\\u202efdp.exe"),
         ("\x9b2J\x9b31mreport\x85", "\\x9b2J\\x9b31mreport\\x85"),
-        (None, ""),
     ],
 )
 async def test_an_unsafe_name_is_refused_and_shown_escaped(victim, peer, name, shown):
     offer = await peer.prepare(victim.jid)
     offer.file.name = name
     await offer.send()
-    hint = "jet receive --allow-hidden, or -o NAME" if shown.startswith(".b") else "jet receive -o NAME"
-    await victim.ended(15, f"refused unsafe file name '{shown}'", hint)
+    await victim.ended(15, f"refused unsafe file name '{shown}'", "jet receive -o NAME")
     assert (await offer.end()).condition == "failed-application"
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [(".bashrc", "--allow-hidden, or -o NAME"), ("a\\b", "-o NAME"), ("zero\u200bwidth", "-o NAME"), (None, "-o NAME")],
+)
+async def test_a_name_that_is_not_taken_here_is_declined_and_the_next_offer_waited_for(victim, peer, name, way_out):
+    offer = await peer.prepare(victim.jid)
+    offer.file.name = name
+    await offer.send()
+    assert (await offer.end()).condition == "decline"
+    await asyncio.to_thread(victim.process.wait_for, f"refused unsafe file name .*; to take it:  jet receive {way_out}")
+    proper = await (await peer.prepare(victim.jid)).send()
+    await proper.serve(proper.sealed())
+    assert (await proper.end()).condition == "success"
+    await asyncio.to_thread(victim.process.finished)
+    assert victim.process.code == 0
+    victim.unharmed(left={"report.pdf"})
 
 
 async def test_a_name_of_our_own_replaces_an_unsafe_one(receive, target, peer):
