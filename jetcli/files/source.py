@@ -146,6 +146,17 @@ class Source:
             return "another file took its place"
         return None if now == self.identity else "it was modified"
 
+    def superseded(self) -> bool:
+        """Say whether nothing more of what was opened can be had by its path: it is gone, or of another size or time.
+
+        What only might be another file is not: its bytes can be compared with what the receiver holds.
+        """
+        try:
+            there = SourceIdentity.of(os.stat(self.path))
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return (there.size, there.mtime_ns) != (self.identity.size, self.identity.mtime_ns)
+
     def stop(self) -> None:
         """Do nothing: a file never waits."""
 

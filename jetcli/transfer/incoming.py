@@ -16,11 +16,21 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError
+from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError, NotResumableError
 from jetcli.files.sink import Output, Sink
 from jetcli.protocol.checksum import proves
 from jetcli.protocol.effects import Ended
-from jetcli.protocol.model import Cipher, Content, Hash, PathKind, Ping, Range, Received, TransportSecret
+from jetcli.protocol.model import (
+    SOURCE_CHANGED,
+    Cipher,
+    Content,
+    Hash,
+    PathKind,
+    Ping,
+    Range,
+    Received,
+    TransportSecret,
+)
 from jetcli.protocol.policy import shown
 from jetcli.protocol.transcript import Transcript
 from jetcli.transfer.account import Online
@@ -322,10 +332,12 @@ class Incoming:
 
     def _failed(self, error: JetError, end: Ended | None = None) -> Broken:
         # What a promised checksum contradicts is of no use, although each of its chunks was what the sender sent.
-        # Nor is an empty part, of a stream that was altered from its first chunk on.
+        # Nor is an empty part, of a stream that was altered from its first chunk on, or the part of a file that the
+        # sender does not have any more.
         contradicted = isinstance(error, IntegrityError) and (self._unsound or not self._sink.position)
+        outdated = isinstance(error, NotResumableError) and error.application == SOURCE_CHANGED
         moved = self._sink.position > self._offset
-        keep = self._resumable and not contradicted and not isinstance(error, DeclinedError)
+        keep = self._resumable and not (contradicted or outdated or isinstance(error, DeclinedError))
         self._leave(keep=keep)
         self._negotiation.end_for(reason_for(error))
         goes_on = keep or (self._expected.anew and self._flowing)

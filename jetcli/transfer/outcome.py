@@ -130,7 +130,8 @@ def failure_of(end: Ended, peer: str, name: str, *, flowing: bool) -> JetError:
         told_of = f"{peer} knows nothing of the transfer of '{name}' any more"
         return NotResumableError(told_of, application=UNKNOWN_TRANSFER)
     if end.reason.application == SOURCE_CHANGED:
-        return NotResumableError(f"'{name}' is not what it was when its transfer began; it has to start again")
+        now = "changed while it was sent" if flowing else "is not what it was when its transfer began"
+        return NotResumableError(f"'{name}' {now}; it has to start again", application=SOURCE_CHANGED)
     if end.reason.application == "file-not-available":
         return NotResumableError(f"{peer} has no file '{name}' for us")
     return _broken(end.reason, peer, name, told) if flowing else _refusal(end.reason, peer, name, told)

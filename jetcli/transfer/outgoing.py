@@ -15,7 +15,7 @@ from jetcli.errors import DeclinedError, InterruptedTransferError, JetError, Loc
 from jetcli.files.source import Origin, Source
 from jetcli.protocol.checksum import checksum
 from jetcli.protocol.effects import Ended
-from jetcli.protocol.model import Cipher, Content, PathKind, Range, TransportSecret
+from jetcli.protocol.model import SOURCE_CHANGED, Cipher, Content, PathKind, Range, Reason, TransportSecret
 from jetcli.protocol.policy import shown
 from jetcli.protocol.transcript import Transcript
 from jetcli.transfer.account import Online
@@ -251,12 +251,19 @@ class Outgoing:
 
     def _failed(self, error: JetError, end: Ended | None = None) -> Broken:
         if self._negotiation:
-            self._negotiation.end_for(reason_for(error))
+            self._negotiation.end_for(self._reason(error))
         kept = self._resumable and not isinstance(error, DeclinedError | NotResumableError | LocalFileError)
         self._record_failure(kept=kept)
         moved = self._position > self._offset
         goes_on = kept or (self._out.anew and self._flowing)
         return Broken(error, kept=kept, transient=goes_on and is_transient(error, end), moved=moved)
+
+    def _reason(self, error: JetError) -> Reason:
+        """Return what the peer hears; a jet also hears whether what it holds has become of no use."""
+        source, jets = self._out.source, self._out.between_jets
+        if jets and isinstance(error, LocalFileError) and isinstance(source, Source) and source.superseded():
+            return Reason("failed-application", "the file changed while it was sent", SOURCE_CHANGED)
+        return reason_for(error)
 
     @property
     def _resumable(self) -> bool:

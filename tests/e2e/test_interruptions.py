@@ -3,7 +3,9 @@
 The bytes stand still behind a stalled connection whenever a test does something to them, so nothing depends on speed.
 """
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ import pytest
 SIZE = 40_000_000
 STALL = 5_000_000
 
-INTERRUPTED, LOGIN_REFUSED = 10, 4
+LOGIN_REFUSED, INTERRUPTED, NOT_RESUMABLE = 4, 10, 11
 
 
 @pytest.fixture
@@ -119,28 +121,43 @@ def test_an_interruption_ends_only_its_own_file_of_several(pair, halfway, receiv
     assert len(juliet.parts) == 1
 
 
-def test_a_source_that_changes_is_never_published(pair, halfway):
-    romeo, juliet = pair
-    sending, receiving, connection = halfway(pair)
-    with (romeo.files / "film.mkv").open("r+b") as film:
-        film.write(b"another beginning")
-    connection.move()
-    ended(sending, 13)
-    assert "'film.mkv' changed while it was sent: it was modified" in sending.event("error")["message"]
-    ended(receiving, INTERRUPTED)
-    assert "film.mkv" not in juliet.saved
+def _rewritten(film) -> None:
+    with film.open("r+b") as file:
+        file.write(b"another beginning")
 
 
-@pytest.mark.matrix
-def test_a_source_that_shrinks_is_never_published(pair, halfway):
-    romeo, juliet = pair
+def _shortened(film) -> None:
+    os.truncate(film, 30_000_000)
+
+
+def _lengthened(film) -> None:
+    with film.open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        (_rewritten, "it was modified"),
+        pytest.param(_shortened, "its size went", marks=pytest.mark.matrix),
+        pytest.param(_lengthened, "its size went", marks=pytest.mark.matrix),
+        pytest.param(Path.unlink, "it was removed", marks=pytest.mark.matrix),
+    ],
+)
+def test_a_source_that_changes_is_never_published_and_leaves_nothing_to_resume(pair, halfway, jet, change, how):
+    _, juliet = pair
     sending, receiving, connection = halfway(pair)
-    with (romeo.files / "film.mkv").open("r+b") as film:
-        film.truncate(30_000_000)
+    change(pair[0].files / "film.mkv")
     connection.move()
     ended(sending, 13)
-    ended(receiving, INTERRUPTED)
-    assert "film.mkv" not in juliet.saved
+    assert f"'film.mkv' changed while it was sent: {how}" in sending.event("error")["message"]
+    ended(receiving, NOT_RESUMABLE)
+    assert "'film.mkv' changed while it was sent" in receiving.event("error")["message"]
+    assert not receiving.event("result")["resumable"]
+    assert juliet.saved == {}
+    transfer = receiving.event("offer")["id"]
+    listed = jet(juliet, "--json", "resume", "--list").finished()
+    assert transfer not in {event.get("transfer") for event in listed.events}
 
 
 # The XMPP stream is not the data connection.

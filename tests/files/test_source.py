@@ -225,3 +225,23 @@ def failing(number: int):
         raise OSError(number, os.strerror(number))
 
     return fail
+
+
+def test_a_source_of_another_size_or_time_or_none_is_superseded(path):
+    with Source.open(path) as source:
+        assert not source.superseded()
+        os.utime(path, (1, 1))
+        assert source.superseded()
+    with Source.open(path) as source:
+        os.truncate(path, 10)
+        assert source.superseded()
+    with Source.open(path) as source:
+        path.unlink()
+        assert source.superseded()
+
+
+def test_a_source_that_may_still_be_proven_is_not_superseded(path):
+    with Source.open(path) as source:
+        path.chmod(0o640)
+        assert source.changed() is not None
+        assert not source.superseded()

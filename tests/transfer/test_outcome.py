@@ -15,7 +15,7 @@ from jetcli.errors import (
     UnsupportedError,
 )
 from jetcli.protocol.effects import Ended
-from jetcli.protocol.model import Reason
+from jetcli.protocol.model import SOURCE_CHANGED, Reason
 from jetcli.transfer.outcome import failure_of, reason_for
 
 
@@ -42,6 +42,15 @@ def heard(error, *, flowing: bool):
 def test_a_failure_on_one_side_has_its_meaning_on_the_other(ours, before, after):
     assert type(heard(ours, flowing=False)) is before
     assert type(heard(ours, flowing=True)) is after
+
+
+@pytest.mark.parametrize("flowing", [False, True])
+def test_a_source_that_changed_has_to_be_sent_again(flowing):
+    reason = Reason("failed-application", None, SOURCE_CHANGED)
+    error = failure_of(Ended(reason, by_peer=True), "bob@south.test/x", "a.txt", flowing=flowing)
+    assert isinstance(error, NotResumableError)
+    assert error.application == SOURCE_CHANGED
+    assert "'a.txt'" in error.message
 
 
 def test_a_peer_hears_nothing_of_the_files_of_this_machine():
