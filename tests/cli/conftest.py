@@ -84,6 +84,9 @@ class Transfers:
         self.calls.append((credentials, network, receiving, command))
         return self
 
+    async def unless_lost(self, work):
+        return await work
+
     async def __aenter__(self):
         return self
 

@@ -20,6 +20,7 @@ from jetcli.transfer.events import FileDone, Offered, Progress
 
 class Online:
     async def open(self, *args, **named): return self
+    async def unless_lost(self, work): return await work
     async def __aenter__(self): return self
     async def __aexit__(self, *error):
         if MANNERS == "polite": print("goodbye", file=sys.stderr, flush=True)
