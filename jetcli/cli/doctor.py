@@ -11,7 +11,7 @@ from jetcli.cli.session import credentials_of
 from jetcli.cli.streams import MAX_LINE
 from jetcli.cli.wording import size_text
 from jetcli.errors import JetError
-from jetcli.files.sink import free_bytes
+from jetcli.files.space import free_bytes
 from jetcli.protocol.policy import shown
 from jetcli.state.config import Account, Config
 from jetcli.state.private import refuse_shared

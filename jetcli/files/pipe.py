@@ -16,8 +16,9 @@ from typing import IO, Self
 
 from jetcli.errors import ClosedOutputError, InterruptedTransferError, LocalFileError
 from jetcli.files.reason import reason
-from jetcli.files.sink import Output, check_space
+from jetcli.files.sink import Output
 from jetcli.files.source import Origin, sendable
+from jetcli.files.space import check_space
 
 _COPY_SIZE = 256 * 1024
 

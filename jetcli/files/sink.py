@@ -25,16 +25,15 @@ from jetcli.files.publish import (
     set_mode,
     sync_directory,
 )
-from jetcli.files.reason import FULL_THERE, TAKEN_THERE, reason, told
+from jetcli.files.reason import TAKEN_THERE, reason, told
+from jetcli.files.space import free_bytes
 from jetcli.files.syncer import Syncer
-from jetcli.protocol.policy import believable_mtime, shown, shown_size
+from jetcli.protocol.policy import believable_mtime, shown
 
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Open for reading too: so a FIFO in the part's place is opened at once, and seen to be one.
 _PART_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
-#: Space that a transfer leaves free, at most; on a small disk a hundredth of it.
-RESERVE = 64 * 2**20
 #: A file of unknown size is written this far, at most, between two looks at the free space.
 LOOK_AT_SPACE = 16 * 2**20
 
@@ -390,23 +389,3 @@ class Sink:
             if descriptor >= 0:
                 os.close(descriptor)
         self._descriptor = self._directory = -1
-
-
-def free_bytes(directory: Path, descriptor: int | None = None) -> int:
-    """Return how many bytes `directory`, open or not, takes beside a reserve; raise LocalFileError if unknown."""
-    try:
-        disk = os.statvfs(directory if descriptor is None else descriptor)
-    except OSError as error:
-        raise LocalFileError(f"cannot write to '{shown(str(directory))}': {reason(error)}") from error
-    reserve = min(RESERVE, disk.f_blocks * disk.f_frsize // 100)
-    return max(disk.f_bavail * disk.f_frsize - reserve, 0)
-
-
-def check_space(directory: Path, size: int) -> None:
-    """Raise LocalFileError if `size` more bytes do not fit into `directory`."""
-    free = free_bytes(directory)
-    if size > free:
-        raise LocalFileError(
-            f"not enough space in '{shown(str(directory))}': {shown_size(size)} needed, {shown_size(free)} free",
-            told=FULL_THERE,
-        )

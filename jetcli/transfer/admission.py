@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from jetcli.errors import DeclinedError, NotResumableError, RemoteProtocolError, TrustError
-from jetcli.files.sink import check_space
+from jetcli.files.space import check_space
 from jetcli.protocol.device import OpenedEnvelope, Trust
 from jetcli.protocol.model import SOURCE_CHANGED, Cipher, TransportSecret
 from jetcli.protocol.offer import JudgedOffer, judge

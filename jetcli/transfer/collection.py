@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from jetcli.errors import IntegrityError, JetError, LocalFileError, RemoteProtocolError
-from jetcli.files.sink import Sink, check_space
+from jetcli.files.sink import Sink
+from jetcli.files.space import check_space
 from jetcli.protocol.model import (
     IV_SIZE,
     Cipher,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jetcli.errors import DeclinedError
-from jetcli.files.sink import free_bytes
+from jetcli.files.space import free_bytes
 from jetcli.protocol.model import Batch
 from jetcli.protocol.policy import MAX_WAITING_OFFERS, MAX_WAITING_OFFERS_PER_PEER, shown
 from jetcli.transfer.admission import Admitted

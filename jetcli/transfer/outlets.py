@@ -4,7 +4,8 @@ from pathlib import Path
 
 from jetcli.files.archive import is_archive, unpack
 from jetcli.files.pipe import HeldBackOutput, PipeOutput
-from jetcli.files.sink import Output, Sink, free_bytes
+from jetcli.files.sink import Output, Sink
+from jetcli.files.space import free_bytes
 from jetcli.transfer.admission import Admitted
 from jetcli.transfer.options import OnExist, ReceiveOptions
 

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from jetcli.errors import DeclinedError, JetError, RemoteProtocolError
 from jetcli.files.pipe import HeldBackOutput, PipeOutput
-from jetcli.files.sink import Output, Sink, check_space
+from jetcli.files.sink import Output, Sink
+from jetcli.files.space import check_space
 from jetcli.protocol.device import Device
 from jetcli.protocol.model import IV_SIZE, Cipher, Content, FileDescription, Hash, TransportSecret
 from jetcli.protocol.offer import file_request

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError, JetError, RemoteProtocolError
 from jetcli.files.bundle import SmallFiles
-from jetcli.files.sink import check_space
+from jetcli.files.space import check_space
 from jetcli.protocol.bundle import Member, MemberReader
 from jetcli.protocol.model import MembersEnded
 from jetcli.protocol.offer import acceptance
