@@ -140,7 +140,8 @@ class View:
             if len(self._running) > 1 and not running.bytes:
                 continue  # one of the many in a bundle
             moved = "sent" if self._direction == "send" else "received"
-            self.line(f"{running.name}: {_amount(running)} had been {moved}.")
+            amount = "nothing more" if running.goes_on and not running.bytes else _amount(running)
+            self.line(f"{running.name}: {amount} had been {moved}.")
             if running.resumable and (running.bytes or running.goes_on):
                 self.line(f"Continue with:  jet resume {transfer}")
 
@@ -181,7 +182,8 @@ class View:
         running.goes_on = event.held is not None
         self._running[event.id] = running
         if running.goes_on:
-            self.line(f"{name} goes on: {_amount(running)} {'sent' if event.direction == 'send' else 'here'} so far")
+            so_far = f": {_amount(running)} {'sent' if event.direction == 'send' else 'here'} so far"
+            self.line(f"{name} goes on{so_far if running.bytes else ''}")
             return
         size = "" if event.size is None else f", {size_text(event.size)}"
         if event.direction == "receive" and not self.asks:

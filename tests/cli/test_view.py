@@ -183,6 +183,18 @@ def test_a_transfer_that_goes_on_is_no_new_offer(view):
     assert lines(view) == ["film.mkv goes on: 0.2 of 1.0 kB here so far"]
 
 
+def test_a_sender_who_cannot_know_how_much_has_arrived_does_not_say_that_it_is_nothing(view):
+    view = view(direction="send")
+    view.emit(happened.Offered("k3v9", "send", JULIET, "film.mkv", 1000, None, resumable=True, held=0))
+    view.stopped()
+    assert lines(view) == [
+        "film.mkv goes on",
+        "Stopped.",
+        "film.mkv: nothing more had been sent.",
+        "Continue with:  jet resume k3v9",
+    ]
+
+
 EVIL = "a\x1b[2J\u202e\x9b[31m[bold]b\nc"
 EVIL_EVENTS = [
     happened.Connected(EVIL, EVIL),
