@@ -131,6 +131,8 @@ def online(recorded: Recorded, pool) -> SimpleNamespace:
     return SimpleNamespace(
         jid=recorded.responder,
         pool=pool,
+        hashing=pool,
+        finishing=pool,
         network=SimpleNamespace(idle_s=DEADLINE_S),
         omemo=SimpleNamespace(open=open_envelope),
         quirks=lambda _peer: Quirks(),

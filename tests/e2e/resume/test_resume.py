@@ -10,7 +10,8 @@ import tarfile
 
 import pytest
 
-NOT_RESUMABLE, PARTIAL = 11, 14
+NOT_RESUMABLE = 11
+PARTIAL = 14
 
 EITHER = [(), ("sender",), ("receiver",), ("sender", "receiver")]
 
