@@ -131,6 +131,7 @@ def test_a_command_is_run_for_every_file_without_a_shell(pair, receiver, jet):
 
 def test_a_request_to_end_ends_the_command_that_is_run_for_a_file_too(pair, receiver, jet):
     romeo, juliet = pair
+    # Nothing waits for this sleep: it is a command that lasts, and an end to what a fault would leave behind.
     script = "import time; print('runs', flush=True); time.sleep(30); print('left behind')"
     receiving = receiver(juliet, "--exec", shlex.join((sys.executable, "-c", script)))
     sending = jet(romeo, "send", romeo.file("a", 1), juliet.jid)

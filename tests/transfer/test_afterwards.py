@@ -51,19 +51,11 @@ async def test_a_failure_is_told_and_no_more(lasting):
     assert told == [Warned(f"'{sys.executable}' failed for 'film.mkv' with exit code 3", "k3v9")]
 
 
-async def test_whoever_is_stopped_ends_the_command(lasting):
-    command = lasting()
-    running = asyncio.ensure_future(run_for(command.words, DONE, SENDER, print))
-    await command.runs()
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    await command.is_over()
-
-
-async def test_a_command_that_does_not_want_to_end_is_ended_by_force(lasting, monkeypatch):
-    monkeypatch.setattr(afterwards, "GRACE_S", 0.01)
-    command = lasting(IGNORING)
+@pytest.mark.parametrize("script", [(), (IGNORING,)], ids=["one that ends when told", "one that has to be forced"])
+async def test_whoever_is_stopped_ends_the_command(lasting, monkeypatch, script):
+    if script:
+        monkeypatch.setattr(afterwards, "GRACE_S", 0.01)
+    command = lasting(*script)
     running = asyncio.ensure_future(run_for(command.words, DONE, SENDER, print))
     await command.runs()
     running.cancel()

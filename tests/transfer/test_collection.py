@@ -37,13 +37,6 @@ def packed() -> bytes:
 
 
 @pytest.fixture
-def inbox(tmp_path):
-    made = tmp_path / "inbox"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
 def online(tmp_path):
     with Store.open(tmp_path / "state") as store, ThreadPoolExecutor(2) as pool:
         pools = {"pool": pool, "hashing": pool, "finishing": pool}

@@ -68,13 +68,6 @@ class Session:
 
 
 @pytest.fixture
-def inbox(tmp_path):
-    made = tmp_path / "inbox"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
 def online(tmp_path):
     with Store.open(tmp_path / "state") as store, ThreadPoolExecutor(2) as pool:
         yield SimpleNamespace(

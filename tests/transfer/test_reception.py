@@ -33,13 +33,6 @@ class FullDisk:
 
 
 @pytest.fixture
-def inbox(tmp_path):
-    made = tmp_path / "inbox"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
 def online(tmp_path):
     return SimpleNamespace(transfers=FullDisk(), ownership=Ownership(tmp_path, "jet request"))
 

@@ -13,13 +13,6 @@ from jetcli.transfer.unbundling import MemberFiles, Rules
 
 
 @pytest.fixture
-def inbox(tmp_path):
-    inbox = tmp_path / "inbox"
-    inbox.mkdir()
-    return inbox
-
-
-@pytest.fixture
 def unbundled(inbox):
     """Write members into the inbox and return how each ended; keywords are options, `had` and `consent`."""
 
