@@ -210,11 +210,10 @@ class Omemo:
         except (DuplicateError, KeyChangedError) as error:
             raise TrustError(f"the offer of {name} could not be opened: {error}") from error
         except CannotOpenError as error:
-            await self._device.replace(jid, envelope.sender)
-            raise TrustError(
-                f"the offer of {name} could not be opened: {error}",
-                hint="the broken encryption session was replaced; let it be sent again",
-            ) from error
+            replaced = await self._device.replace(jid, envelope.sender)
+            again = "the broken encryption session was replaced; let it be sent again"
+            hint = again if replaced else f"see which devices of {name} can be used:  jet caps {name}"
+            raise TrustError(f"the offer of {name} could not be opened: {error}", hint=hint) from error
         self._device.follow_up(jid, envelope.sender, opened)
         self._tell(met)
         if not device.trusted:

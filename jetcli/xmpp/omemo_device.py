@@ -308,23 +308,36 @@ class OmemoDevice:
         """Send a message that a person is to read."""
         await self._pep.send(bare_jid, envelope, visible=True)
 
-    async def replace(self, jid: str, device_id: int) -> None:
-        """Start a new session with a device of `jid` and tell it, once until something of it can be opened again."""
+    async def replace(self, jid: str, device_id: int) -> bool:
+        """Start a new session with a device of `jid` and tell it, once until something of it can be opened again.
+
+        Returns whether it has been told of one, now or before: there is none where its keys cannot be had, or are of no
+        use, and then the next time is another try.
+        """
         key = (bare(jid), device_id)
         if key in self._replaced:
-            return
+            return True
         if len(self._replaced) >= MAX_REPLACED:
             del self._replaced[next(iter(self._replaced))]
         self._replaced[key] = None
-        bundle = await self._pep.bundle(*key)
+        told = False
+        try:
+            if (message := await self._new_session(*key)) is not None:
+                await self._pep.send(jid, message)
+                told = True
+        finally:
+            if not told:
+                self._replaced.pop(key, None)
+        return told
+
+    async def _new_session(self, bare_jid: str, device_id: int) -> Envelope | None:
+        bundle = await self._pep.bundle(bare_jid, device_id)
         if bundle is None:
-            return
+            return None
         async with self.operation() as ratchet:
-            if self.standing(*key) is Standing.STRANGER:
-                self._strangers.note(*key)
-            message = ratchet.replace(*key, bundle)
-        if message is not None:
-            await self._pep.send(jid, message)
+            if self.standing(bare_jid, device_id) is Standing.STRANGER:
+                self._strangers.note(bare_jid, device_id)
+            return ratchet.replace(bare_jid, device_id, bundle)
 
 
 def learn(ratchet: Ratchet, bare_jid: str, bundles: dict[int, PublicBundle]) -> set[int]:

@@ -70,6 +70,21 @@ async def test_a_message_that_cannot_be_opened_replaces_the_session_once(world, 
     assert [to for to, _ in world.sent] == [f"{ROMEO}/phone"]
 
 
+async def test_a_session_is_only_said_to_be_replaced_where_it_was(world, romeo, juliet):
+    await transfer(romeo, juliet)
+    world.sent.clear()
+    bundle = world.bundles.pop((ROMEO, romeo.own_device.device_id))
+    broken = Envelope(romeo.own_device.device_id, SECRET.iv, (EnvelopeKey(juliet.own_device.device_id, b"3" * 60),))
+    with pytest.raises(TrustError, match="could not be opened") as caught:
+        await juliet.open(broken, f"{ROMEO}/jet")
+    assert caught.value.hint == f"see which devices of {ROMEO} can be used:  jet caps {ROMEO}"
+    world.bundles[ROMEO, romeo.own_device.device_id] = bundle
+    with pytest.raises(TrustError, match="could not be opened") as caught:
+        await juliet.open(broken, f"{ROMEO}/jet")
+    assert "was replaced" in caught.value.hint
+    assert [to for to, _ in world.sent] == [f"{ROMEO}/jet"]
+
+
 async def test_a_message_that_comes_twice_changes_nothing(world, romeo, juliet):
     await transfer(romeo, juliet)
     world.sent.clear()
