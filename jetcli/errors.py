@@ -21,7 +21,7 @@ A message names the thing, then its cause: lower case, no full stop, one line. I
 came from a peer has been through `jetcli.protocol.policy.shown` before it gets here.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class JetError(Exception):
@@ -39,6 +39,13 @@ class JetError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def saying(self, message: str) -> Self:
+        """Return a failure that is like this one but for its message: the same trouble, of one more thing."""
+        # Subclasses are not all made from a message, and copy.copy would call them with one.
+        other = type(self).__new__(type(self), message)
+        other.__dict__ |= self.__dict__ | {"message": message}
+        return other
 
 
 class UsageError(JetError):

@@ -6,7 +6,6 @@ so, and gets them so.
 """
 
 import asyncio
-import copy
 import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -176,9 +175,8 @@ class Bundling:
         """Tell of every file that has not ended why it did not go."""
         ended: list[tuple[int, JetError | None]] = []
         for place in self._left:
-            own = copy.copy(error)
-            own.message = f"'{shown(self._files[place].name)}' was not sent: {error.message}"
-            ended.append((place, own))
+            name = shown(self._files[place].name)
+            ended.append((place, error.saying(f"'{name}' was not sent: {error.message}")))
         self._end(ended)
 
     # What is told, of each file.

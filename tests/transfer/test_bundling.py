@@ -4,15 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from jetcli.errors import DeclinedError, LocalFileError
+from jetcli.errors import DeclinedError, LocalFileError, NotResumableError
 from jetcli.files.bundle import BundleSource
 from jetcli.files.source import STDIN
 from jetcli.protocol import bundle as limits
-from jetcli.protocol.model import Batch, MembersEnded, Reason
+from jetcli.protocol.model import SOURCE_CHANGED, Batch, MembersEnded, Reason
 from jetcli.transfer import bundling as module
 from jetcli.transfer.bundling import Bundling, small_files
 from jetcli.transfer.events import FileDone, FileFailed, Progress
 from jetcli.transfer.options import SendOptions
+from jetcli.xmpp.ask import StanzaError
 
 
 @pytest.fixture
@@ -139,12 +140,25 @@ def test_a_withheld_file_has_failed_whatever_the_receiver_says(sent, files):
     assert isinstance(told[1].error, LocalFileError)
 
 
-def test_every_file_that_did_not_go_is_told_with_the_cause(sent):
+@pytest.mark.parametrize(
+    "error",
+    [
+        DeclinedError("no, thank you", hint="ask again"),
+        NotResumableError("it has changed", application=SOURCE_CHANGED),
+        StanzaError("capulet.example", "remote-server-timeout", "try later", None),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_every_file_that_did_not_go_is_told_with_the_cause(sent, error):
     bundling, told = sent(out=1)
     bundling._members_ended(MembersEnded(1))
-    bundling._fail_rest(DeclinedError("no, thank you"))
+    cause = error.message
+    bundling._fail_rest(error)
     assert [event.error.message for event in told[1:]] == [
-        "'b' was not sent: no, thank you",
-        "'c' was not sent: no, thank you",
+        f"'b' was not sent: {cause}",
+        f"'c' was not sent: {cause}",
     ]
+    for event in told[1:]:
+        assert (type(event.error), event.error.hint, str(event.error)) == (type(error), error.hint, event.error.message)
+    assert error.message == cause
     assert names(bundling.results) == ["a", "b", "c"]
