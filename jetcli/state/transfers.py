@@ -5,9 +5,11 @@ still matches its record is judged by `jetcli.transfer`.
 """
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from msgspec import Struct
 
@@ -102,6 +104,8 @@ class TransferRecord(Struct, frozen=True):
 _COLUMNS = TransferRecord.__struct_fields__
 _ALL_COLUMNS = ", ".join(_COLUMNS)
 _PLACES = ", ".join("?" * len(_COLUMNS))
+# What the user's system calls a file: bytes, which need not be text.
+_OF_FILES = ("path", "final_name")
 
 
 class Transfers:
@@ -214,6 +218,7 @@ class Transfers:
 
 def _row(record: TransferRecord) -> list[object]:
     row = {column: getattr(record, column) for column in _COLUMNS}
+    row |= {column: _text(row[column]) for column in _OF_FILES}
     row["source"] = json.dumps(record.source) if record.source else None
     row["part_inode"] = None if record.part_inode is None else str(record.part_inode)
     row["state"] = record.state.value
@@ -224,11 +229,25 @@ def _record(row: Sequence[Any]) -> TransferRecord:
     values = dict(zip(_COLUMNS, row, strict=True))
     if values["direction"] not in ("send", "receive"):
         raise ValueError("neither sent nor received")
+    values |= {column: _of_file(values[column]) for column in _OF_FILES}
     values["source"] = RecordedIdentity(*json.loads(values["source"])) if values["source"] else None
     values["part_inode"] = None if values["part_inode"] is None else int(values["part_inode"])
     values["state"] = TransferState(values["state"])
     values |= {column: bool(values[column]) for column in ("chunked", "checksum", "extract")}
     return TransferRecord(**values)
+
+
+def _text(name: str | None) -> str | None:
+    """Return a path or a file name as text; one that is none stands in percents behind a NUL, which no path holds."""
+    try:
+        (name or "").encode()
+    except UnicodeEncodeError:
+        return "\0" + quote_from_bytes(os.fsencode(name or ""))
+    return name
+
+
+def _of_file(text: str | None) -> str | None:
+    return os.fsdecode(unquote_to_bytes(text[1:])) if text and text[0] == "\0" else text
 
 
 def _no_transfer(transfer_id: str) -> UsageError:

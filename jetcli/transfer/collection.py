@@ -183,7 +183,8 @@ class Collection(Continuation):
         placing, boot = self._placing, this_boot()
         target = placing.output or Path(record.path) / (record.final_name or record.name)
         if target.parent.absolute() != Path(record.path):
-            raise LocalFileError(f"'{shown(record.name)}' can only be saved where its part is, in '{record.path}'")
+            there = shown(record.path)
+            raise LocalFileError(f"'{shown(record.name)}' can only be saved where its part is, in '{there}'")
         sink = part_kind(target.name, extract=record.extract).reopen(
             Path(record.path),
             target.name,

@@ -1,7 +1,6 @@
 """Keeps the record of each transfer as it goes, so that a later process can continue it."""
 
 import functools
-import os
 import secrets
 import time
 from collections.abc import Iterable, Sequence
@@ -171,7 +170,7 @@ def history_of(
         size=size,
         date=None,
         media_type=None,
-        path=os.fsencode(path).decode(errors="replace"),  # nobody opens it any more
+        path=str(path),
         chunked=False,
         created=now,
         updated=now,

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def test_a_record_of_a_stream_of_unknown_size_comes_back_whole(store: Store, rec
     sparse = record(direction="send", chunked=False, **absent)
     Transfers(store).begin(sparse)
     assert Transfers(store).get("k3v9") == sparse
+
+
+def test_a_path_need_not_be_text(store: Store, record: Make) -> None:
+    path, name = os.fsdecode(b"/tmp/\xff/50%"), os.fsdecode(b"%41\xff")
+    odd = record(path=path, final_name=name)
+    Transfers(store).begin(odd)
+    assert Transfers(store).get(odd.id) == odd
+    assert [one.path for one in Transfers(store).history()] == [path]
 
 
 def test_no_field_of_a_record_could_hold_a_secret() -> None:
