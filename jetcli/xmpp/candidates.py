@@ -96,16 +96,17 @@ class Candidates:
         self._proxies = frozenset(proxies)
         ours = dst_addr(transport_sid, self._me, self._peer)
         occupied = {(candidate.host, candidate.port) for candidate in taken}
-        candidates: list[Candidate] = []
+        proxied = [
+            self._candidate(CandidateType.PROXY, proxy.host, proxy.port, proxy.jid, rank)
+            for rank, proxy in enumerate(proxies if self._reach.proxy else ())
+        ]
+        direct: list[Candidate] = []
         if self._reach.direct and self._reach.hosts:
             self._listener = self._listen({ours, dst_addr(transport_sid, self._peer, self._me)})
         if self._listener is not None:
-            candidates += self._direct_candidates(self._listener.addresses)
-        if self._reach.proxy:
-            candidates += [
-                self._candidate(CandidateType.PROXY, proxy.host, proxy.port, proxy.jid, rank)
-                for rank, proxy in enumerate(proxies)
-            ]
+            direct = self._direct_candidates(self._listener.addresses)
+        # Of too many addresses the last go, but no proxy: behind NAT it is all that a peer can reach.
+        candidates = direct[: max(MAX_CANDIDATES - len(proxied), 0)] + proxied
         free = [candidate for candidate in candidates if (candidate.host, candidate.port) not in occupied]
         return Socks5Transport(transport_sid, tuple(free[:MAX_CANDIDATES]), ours)
 

@@ -115,6 +115,12 @@ async def test_no_more_candidates_are_offered_than_a_peer_looks_at(side):
     assert len((await side().offer(SID, proxies)).candidates) == MAX_CANDIDATES
 
 
+async def test_however_many_addresses_we_have_our_proxy_is_offered(side):
+    reach = Reach(hosts=tuple(f"127.0.0.{number}" for number in range(1, MAX_CANDIDATES + 3)), loopback=True)
+    offered = (await side(reach).offer(SID, [PROXY])).candidates
+    assert [each.type for each in offered] == [CandidateType.DIRECT] * (MAX_CANDIDATES - 1) + [CandidateType.PROXY]
+
+
 # What is dialled.
 
 
