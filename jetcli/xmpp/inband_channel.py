@@ -74,7 +74,7 @@ class InbandChannel:
         self._closed = False
         self._hung_up = False
         self._window = Window(block_size)
-        self._in_flight = 0
+        self._in_flight = self._acknowledged = 0
         self._arrived: deque[_Block] = deque()
         # The worker's own.
         self._begun = bytearray()
@@ -172,17 +172,21 @@ class InbandChannel:
 
     def _wait_for_acknowledgements(self) -> None:
         with self._changed:
-            while before := self._in_flight:
-                self._wait_until(lambda: self._in_flight < before or self._failure is not None)
-                if self._failure is not None:
-                    raise self._failure
+            self._wait_until(lambda: not self._in_flight or self._failure is not None)
+            if self._failure is not None:
+                raise self._failure
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
-        while not self._changed.wait_for(lambda: self._aborted or condition(), self._idle_s):
-            if not self.patience():
+        """Wait as long as anything moves: over a slow line a block is acknowledged now and then."""
+        while not (self._aborted or condition()):
+            if not (self._stirs(condition) or self.patience()):
                 raise TimeoutError("the bytestream stands still")
         if self._aborted:
             raise ConnectionAbortedError("the transfer was aborted")
+
+    def _stirs(self, condition: Callable[[], bool]) -> bool:
+        before = self._acknowledged
+        return self._changed.wait_for(lambda: self._aborted or self._acknowledged > before or condition(), self._idle_s)
 
     def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
         try:
@@ -264,6 +268,7 @@ class InbandChannel:
         with self._changed:
             self._window.acknowledged(self._loop.time() - began)
             self._in_flight -= 1
+            self._acknowledged += 1
             self._changed.notify_all()
 
     def _finish(self) -> None:

@@ -1,6 +1,7 @@
 """An in-band channel as a worker sees it: blocks out and in, windows, and everything that is refused."""
 
 import asyncio
+import queue
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from inbands import Bench
 
 from jetcli.errors import NetworkError, RemoteProtocolError
+from jetcli.protocol.bytestream import Window
 from jetcli.xmpp.inband_channel import MAX_WAITING, BlockRefusedError
 
 
@@ -83,6 +85,27 @@ async def test_a_full_window_that_stands_still_is_a_timeout(bench):
     with pytest.raises(TimeoutError):
         await here.send(b"abcdefgh", finish=False)
     assert len(here.blocks) == 4
+
+
+async def test_a_slow_line_on_which_blocks_are_acknowledged_does_not_stand_still(bench, monkeypatch):
+    monkeypatch.setattr(Window, "SOON_S", -1.0)  # each acknowledgement is late and closes the window by half
+    here = bench(1, automatic=False)
+    waits, wait_for = queue.SimpleQueue(), here.channel._changed.wait_for
+
+    def noted(awaited, idle_s):
+        waits.put((here.channel._in_flight, idle_s))
+        return wait_for(awaited, idle_s)
+
+    monkeypatch.setattr(here.channel._changed, "wait_for", noted)
+    sending = here.send(b"abcde")
+    await here.until(4)
+    for left in (4, 3, 2, 1):
+        # Each acknowledgement begins a new silence.
+        assert await asyncio.to_thread(waits.get, timeout=5) == (left, 5.0)
+        here.acknowledgements[4 - left].set_result(None)
+    await here.until(5)
+    here.acknowledge()
+    await sending
 
 
 async def test_a_block_that_the_peer_refuses_ends_the_sending(bench):
