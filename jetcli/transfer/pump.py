@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Protocol, TypeVar
 
+from jetcli.errors import InterruptedTransferError
 from jetcli.protocol.effects import Ended
 
 T = TypeVar("T")
@@ -68,11 +69,13 @@ async def pump(
     """Run `work(counter, stop)` on `pool` and return its result; tell `progress` the position meanwhile.
 
     When the peer ends the session first (`ended`), or the caller is cancelled, the channel is aborted so that the
-    worker raises at once; its thread has ended when this returns or raises. Without `success_ends` the worker goes on
-    where the peer says that all is well: a sender may say so before we have read all that it has sent.
+    worker raises at once; its thread has ended when this returns or raises. One that still waits for a place in `pool`
+    never begins then, and InterruptedTransferError says that the session ended. Without `success_ends` the worker goes
+    on where the peer says that all is well: a sender may say so before we have read all that it has sent.
     """
     counter, stop = Counter(start), threading.Event()
-    worker = asyncio.get_running_loop().run_in_executor(pool, work, counter, stop)
+    job = pool.submit(work, counter, stop)
+    worker = asyncio.wrap_future(job)
     try:
         progress(start)
         while not worker.done():
@@ -82,14 +85,17 @@ async def pump(
             if ended.done() and _breaks(ended.result(), success_ends) and not worker.done() and not stop.is_set():
                 stop.set()
                 channel.abort()
+                if job.cancel():
+                    raise InterruptedTransferError("the session ended before a byte was moved")
             progress(counter.position)
         return worker.result()
     finally:
         if not worker.done():
             stop.set()
             channel.abort()
-            await asyncio.wait({worker})
-            worker.exception()  # seen: the cancellation is what the caller learns
+            if not job.cancel():
+                await asyncio.wait({worker})
+                worker.exception()  # seen: the cancellation is what the caller learns
 
 
 def _breaks(ended: Ended, success_ends: bool) -> bool:

@@ -110,3 +110,25 @@ async def test_a_cancelled_caller_leaves_no_thread_behind(pool, ended):
     with pytest.raises(asyncio.CancelledError):
         await pumping
     assert left == [True]
+
+
+@pytest.mark.parametrize("cancelled", [True, False], ids=["cancelled", "ended by the peer"])
+async def test_what_has_not_begun_yet_never_does_once_its_session_has_ended(pool, ended, cancelled):
+    busy, begun = threading.Event(), []
+    pool.submit(busy.wait)
+    try:
+        work = lambda _counter, _stop: begun.append(1)  # noqa: E731
+        pumping = asyncio.create_task(pump(pool, Channel(), work, lambda _: None, ended=ended))
+        await asyncio.sleep(0)
+        if cancelled:
+            pumping.cancel()
+        else:
+            ended.set_result(Ended(Reason("cancel"), by_peer=True))
+        done, _ = await asyncio.wait({pumping}, timeout=5)
+    finally:
+        busy.set()
+    assert done == {pumping}
+    with pytest.raises(asyncio.CancelledError if cancelled else InterruptedTransferError):
+        await pumping
+    pool.shutdown()
+    assert begun == []
