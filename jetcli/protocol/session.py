@@ -35,6 +35,7 @@ from jetcli.protocol.model import (
     TransportNote,
     TransportReject,
     TransportReplace,
+    UnknownTransport,
 )
 from jetcli.protocol.policy import shown
 from jetcli.protocol.selection import Nominee, Selection
@@ -249,7 +250,10 @@ class Session:
             raise OutOfOrderError("the peer replaced the transport at the wrong time")
         self._check_content(action.content)
         proposed = action.content.transport
-        reject = fx.Send(TransportReject(self.sid, action.content))
+        # What we do not know we cannot write either; the one that stays says as much.
+        named = self._ours if proposed is None or isinstance(proposed, UnknownTransport) else proposed
+        assert named is not None, "an active session has a transport"
+        reject = fx.Send(TransportReject(self.sid, self._with_transport(named)))
         if self.initiator:
             # Only the initiator may replace (XEP-0260 section 3); it wins the tie with its own proposal.
             return [] if self.path is Path.REPLACING else [reject]

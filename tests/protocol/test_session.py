@@ -216,6 +216,17 @@ def test_a_responder_without_in_band_rejects_the_replacement_and_ends():
     assert isinstance(only(fx.Ended, effects).error, NetworkError)
 
 
+@pytest.mark.parametrize("proposed", [model.UnknownTransport("urn:xmpp:jingle:transports:ice:0"), None])
+@pytest.mark.parametrize("initiator", [True, False])
+def test_a_transport_that_jet_does_not_know_is_rejected_in_words_that_it_has(proposed, initiator):
+    session = active_initiator() if initiator else responder()
+    if not initiator:
+        session.accept(offer(socks5()))
+    effects = session.receive(model.TransportReplace("J-1", model.Content("initiator", "ft-1", transport=proposed)))
+    [rejected] = [action for action in sent(effects) if isinstance(action, model.TransportReject)]
+    assert isinstance(rejected.content.transport, model.Socks5Transport)
+
+
 def test_an_initiator_that_is_replacing_itself_ignores_the_peers_proposal():
     session = active_initiator()
     session.dialled(None)
