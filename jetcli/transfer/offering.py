@@ -37,8 +37,14 @@ def weakest(devices: Iterable[Device]) -> Trust:
 
 
 def date_of(mtime: float | None) -> str | None:
-    """Return a time in seconds since the epoch as `<date/>` has it (XEP-0082)."""
-    return None if mtime is None else datetime.fromtimestamp(int(mtime), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Return a time in seconds since the epoch as `<date/>` has it (XEP-0082); None for one that it cannot write."""
+    if mtime is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(int(mtime), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def media_type_of(name: str) -> str:
