@@ -62,8 +62,9 @@ def request_command(
     report = invocation.begin("request", "receive", events_to_stderr=stdout)
     config = config_of(invocation)
     network = network_of(invocation, config, path, retry)
+    saved_in = directory or (output.parent if output else config.receive.directory) or Path()
     options = ReceiveOptions(
-        saving_directory(directory or (output.parent if output else config.receive.directory) or Path()),
+        saved_in if stdout else saving_directory(saved_in),
         network,
         output=output if on_exist == "skip" else free_name(output),
         on_exist=on_exist or "rename",

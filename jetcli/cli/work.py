@@ -104,14 +104,16 @@ def receive_command(
     network = network_of(invocation, config, path, retry)
     report = invocation.begin("receive", "receive", events_to_stderr=stdout)
     report.path_end = "\0" if null else "\n"
+    saved_in = directory or (output.parent if output else config.receive.directory) or Path()
+    on_exist = on_exist or config.receive.on_exist or "ask"
     options = ReceiveOptions(
-        saving_directory(directory or (output.parent if output else config.receive.directory) or Path()),
+        saved_in if stdout else saving_directory(saved_in),
         network,
         output=free_name(output) if on_exist != "overwrite" else output,
         accept_all=accept_all,
         senders=allowed,
         count=None if forever else count or 1,
-        on_exist=on_exist or config.receive.on_exist or "ask",
+        on_exist=on_exist,
         max_size=max_size if max_size is not None else config.receive.max_size,
         allow_hidden=allow_hidden or config.receive.allow_hidden,
         keep_partial=keep_partial or config.receive.keep_partial,
@@ -183,11 +185,14 @@ def hello_command(invocation: Invocation, jid: str) -> int:
 
 def try_command(invocation: Invocation, file: Path | None, *, shell: bool, cut: int | None) -> int:
     """Show a transfer on this machine (`jet try`); returns the exit code."""
+    from jetcli.protocol.policy import shown
     from jetcli.trial.run import run_trial
 
     report = invocation.begin("try")
     if file is not None:
         check_sources((file,), None)
+        if file.is_dir():
+            raise UsageError(f"'{shown(str(file))}' is a directory", hint="jet try FILE")
     return run_trial(file, shell=shell, line=report.view.line, cut=cut)
 
 

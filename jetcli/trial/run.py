@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from jetcli.cli.wording import rate_text, size_text
-from jetcli.errors import IntegrityError, JetError, SetupError
+from jetcli.errors import IntegrityError, JetError, SetupError, UsageError
 from jetcli.trial.homes import Home, Process, running
 from jetcli.trial.search import WINDOW, Windows
 from jetcli.trial.server import HOST, Prosody, find_prosody, free_ports, throwaway_directory
@@ -130,7 +130,7 @@ def _told_cut(sender: Process, cut: int) -> str:
     """Say how the transfer went on after its line was cut."""
     resumed = next((event for event in sender.events if event["type"] == "progress" and event["offset"]), None)
     if resumed is None:
-        raise JetError(f"the transfer was over before it could be cut at {cut} %")
+        raise UsageError(f"the transfer was over before it could be cut at {cut} %", hint="try it with a larger file")
     offset, size = resumed["offset"], resumed["size"]
     tries = sum(event["type"] == "waiting" for event in sender.events)
     again = "1 try" if tries == 1 else f"{tries} tries"

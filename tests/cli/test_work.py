@@ -136,6 +136,25 @@ def test_an_output_that_exists_is_not_touched(jet_here, transfers, account, sour
     assert (ended.code, transfers.calls) == (13, [])
 
 
+def test_an_output_that_exists_is_replaced_where_the_configuration_says_so(jet_here, transfers, account, source):
+    (account / "config.toml").write_text((account / "config.toml").read_text() + '[receive]\non_exist = "overwrite"\n')
+    assert jet_here("receive", "--accept-all", "-o", source).code == 0
+    assert [call.on_exist for call in transfers.calls if hasattr(call, "on_exist")] == ["overwrite"]
+
+
+def test_what_goes_to_standard_output_needs_no_directory(jet_here, transfers, account):
+    settings = '[receive]\ndir = "/nowhere/at/all"\n'
+    (account / "config.toml").write_text((account / "config.toml").read_text() + settings)
+    assert jet_here("receive", "--accept-all").code == 13
+    assert jet_here("receive", "--accept-all", "--stdout").code == 0
+    assert transfers.calls
+
+
+def test_a_trial_takes_a_file(jet_here, tmp_path):
+    ended = jet_here("try", tmp_path)
+    assert (ended.code, ended.err) == (2, f"jet: error: '{tmp_path}' is a directory\njet: hint: jet try FILE\n")
+
+
 def test_where_nobody_can_be_asked_the_allowed_are_accepted(jet_here, transfers, account, tmp_path):
     transfers.offers = [
         OfferSeen("k3v9", "juliet@capulet.example/x", Trust.BLIND, "film.mkv", 1, None, None, tmp_path, 9)
