@@ -47,6 +47,8 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
     if rest:
         loop.run_until_complete(asyncio.wait(rest, timeout=REST_S))
     loop.close()
+    # The loop has put the system's way back, which is to end the process.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def _stray(report: Report, invocation: Invocation, context: dict[str, Any]) -> None:

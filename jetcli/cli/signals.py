@@ -42,6 +42,8 @@ class Interruption:
         for number in CODES:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._arrived)
+        # Who asks for the state of a transfer before there is one, or after it, must not kill it.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
     def cancels(self, cancel: Callable[[], object] | None) -> None:
         """Name what the first signal calls from now on; with None it raises Stopped where the program stands."""

@@ -56,15 +56,33 @@ sys.modules["jetcli.transfer.receive"] = SimpleNamespace(receive_files=receive_f
 from jetcli.cli import run
 run()
 """
+#: The same, which is asked where it is before it has begun and after it has ended.
+ASKED_TOO_SOON_AND_TOO_LATE = PROGRAM.replace(
+    "run()\n",
+    """
+import signal
+from jetcli import cli
+perform = cli.perform
+
+def asked(*words):
+    signal.raise_signal(signal.SIGUSR1)
+    code = perform(*words)
+    signal.raise_signal(signal.SIGUSR1)
+    return code
+
+cli.perform = asked
+run()
+""",
+)
 
 
 @pytest.fixture
 def start(environment, account, source, tmp_path):
     processes = []
 
-    def begin(manners, *arguments):
+    def begin(manners, *arguments, program=PROGRAM):
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, manners, *arguments],
+            [sys.executable, "-c", program, manners, *arguments],
             env=environment,
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
@@ -123,6 +141,14 @@ def test_where_the_transfer_is_can_be_asked_by_a_signal(start):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=10)
     assert process.returncode == 130
+
+
+def test_asking_before_there_is_a_transfer_or_after_it_ends_nothing(start):
+    process = start("polite", "send", "film.mkv", "juliet", program=ASKED_TOO_SOON_AND_TOO_LATE)
+    wait_for(process, "running")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (130, ""), err
 
 
 def test_a_transfer_that_does_not_listen_is_left_within_two_seconds(start):
