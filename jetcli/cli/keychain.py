@@ -18,7 +18,7 @@ def load(jid: str) -> str | None:
         return None
     try:
         password = keyring.get_password(SERVICE, jid)
-    except keyring.errors.KeyringError as problem:
+    except Exception as problem:  # noqa: BLE001 as in _keyring
         _log.info("the keyring gave nothing: %s", type(problem).__name__)
         return None
     return str(password) if password else None
@@ -32,7 +32,7 @@ def keep(jid: str, password: str) -> bool:
     try:
         keyring.set_password(SERVICE, jid, password)
         return bool(keyring.get_password(SERVICE, jid) == password)
-    except keyring.errors.KeyringError as problem:
+    except Exception as problem:  # noqa: BLE001 as in _keyring
         _log.info("the keyring took nothing: %s", type(problem).__name__)
         return False
 
@@ -44,7 +44,7 @@ def forget(jid: str) -> None:
         return
     try:
         keyring.delete_password(SERVICE, jid)
-    except keyring.errors.KeyringError as problem:
+    except Exception as problem:  # noqa: BLE001 as in _keyring
         _log.info("the keyring forgot nothing: %s", type(problem).__name__)
 
 
@@ -53,7 +53,6 @@ def _keyring() -> Any:
     try:
         import keyring
         import keyring.backends.fail
-        import keyring.errors
     except ImportError:
         return None
     try:

@@ -68,9 +68,9 @@ def from_file(path: Path | None) -> str | None:
     """Return the first line of the file `path`; raise SetupError where it cannot be read, or others can read it."""
     if path is None:
         return None
-    if str(path) == "-":
-        return sys.stdin.readline().rstrip("\r\n") or None
     try:
+        if str(path) == "-":
+            return sys.stdin.readline().rstrip("\r\n") or None
         with path.open(encoding="utf-8") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode) and mode & 0o077:

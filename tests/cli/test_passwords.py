@@ -1,5 +1,6 @@
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,18 @@ def test_a_file_that_is_missing_is_named(tmp_path):
 
 
 def test_a_dash_is_standard_input(monkeypatch):
-    from pathlib import Path
-
     monkeypatch.setattr(sys, "stdin", io.StringIO("ro5e\nmore\n"))
     assert passwords.from_file(Path("-")) == "ro5e"
+
+
+@pytest.mark.parametrize("path", ["-", "secret"])
+def test_what_is_no_text_is_refused_without_a_byte_of_it(tmp_path, monkeypatch, path):
+    kept = tmp_path / "secret"
+    kept.write_bytes(b"ro\xff5e\n")
+    kept.chmod(0o600)
+    with kept.open(encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SetupError) as refused:
+            passwords.from_file(Path(path))
+    assert refused.value.message == f"cannot read '{path}': not text"
