@@ -76,6 +76,8 @@ class Route:
             for kind in (starttls, direct)
             for priority, weight, host, port in kind or ()
         ]
+        if not records and starttls is None:
+            return fallback  # only what begins with TLS is said not to be there
         if not records:
             raise ConnectionError("its DNS says that there is no XMPP")
         return list(aioxmpp.network.group_and_order_srv_records(records))

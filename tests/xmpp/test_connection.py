@@ -183,6 +183,17 @@ async def test_a_domain_without_records_is_itself_the_server(account, online, se
     assert asked == [("jet.test", romeo.server.port)]
 
 
+async def test_a_domain_that_denies_only_direct_tls_is_itself_the_server(account, online, settings_of, monkeypatch):
+    romeo = account("romeo")
+    Dns(monkeypatch, xmpps_client=[(0, ".", 0)])
+    monkeypatch.setattr(server_module, "PORT", romeo.server.port)
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+    monkeypatch.setattr(loop, "getaddrinfo", lambda _host, port, **kwargs: resolve("127.0.0.1", port, **kwargs))
+    ours = await online(settings_of(romeo, server=None))
+    assert ours.client.stream._xmlstream.transport.get_extra_info("socket").getpeername()[1] == romeo.server.port
+
+
 async def test_a_domain_that_denies_xmpp_is_a_network_error(account, online, settings_of, monkeypatch):
     Dns(monkeypatch, xmpp_client=[(0, ".", 0)], xmpps_client=[(0, ".", 0)])
     with pytest.raises(NetworkError, match=r"^cannot reach jet\.test: its DNS says that there is no XMPP$"):
