@@ -2,10 +2,12 @@
 
 import json
 import os
+import ssl
 import textwrap
 import time
 
 import pytest
+from cryptography import x509
 from logins import login, password_file
 
 from jetcli.state.config import Config
@@ -13,6 +15,7 @@ from jetcli.state.passwords import write_password
 from jetcli.state.store import KeyValues, Store
 from jetcli.trial.prosody_files import _MODULES, lua
 from jetcli.xmpp.omemo_names import own_device
+from jetcli.xmpp.security import spki_sha256
 
 pytestmark = pytest.mark.matrix
 
@@ -77,6 +80,28 @@ def test_the_wrong_password_is_told_and_nothing_is_written(jet, fresh):
     assert not Config.load(fresh.path / "config.toml").accounts
     assert not password_file(fresh).exists()
     assert not keys_file(fresh).exists()
+
+
+def test_a_server_that_has_not_the_pinned_key_gets_no_password(jet, fresh):
+    problem = "its key is not the pinned one"
+    ended = login(jet, fresh, "--pin", "0" * 64, password=fresh.password)
+    assert (ended.code, ended.error) == (4, f"the certificate of {fresh.server.domain} is not valid: {problem}")
+    assert not Config.load(fresh.path / "config.toml").accounts
+
+
+def test_the_pinned_key_of_a_server_stands_for_its_certificate(jet, fresh):
+    certificate = ssl.get_server_certificate((fresh.server.host, fresh.server.direct_tls_port))
+    pin = spki_sha256(x509.load_pem_x509_certificate(certificate.encode())).hex()
+    words = ("login", fresh.jid, "--server", fresh.address, "--pin", pin)
+    assert jet(fresh, *words, env={"JET_PASSWORD": fresh.password}).finished().code == 0
+    assert jet(fresh, "doctor").finished().code == 0
+
+
+def test_an_account_is_reached_by_direct_tls(jet, fresh):
+    fresh.address = f"{fresh.server.host}:{fresh.server.direct_tls_port}"
+    assert login(jet, fresh, password=fresh.password).code == 5, "that port speaks TLS at once"
+    assert login(jet, fresh, "--direct-tls", password=fresh.password).code == 0
+    assert jet(fresh, "doctor").finished().code == 0
 
 
 @pytest.fixture

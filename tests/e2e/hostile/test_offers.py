@@ -1,14 +1,17 @@
 """Offers that a receiver must refuse: the line, the exit code, what the peer is told, and that nothing was written."""
 
 import asyncio
+import base64
 import time
 
 import pytest
 from lxml import etree
 
 from jetcli.protocol import model
+from jetcli.protocol.cipher import stream_key
 from jetcli.protocol.flood import STANZA_BURST, STANZAS_PER_S
 from jetcli.protocol.model import Cipher
+from jetcli.protocol.transcript import Transcript
 from jetcli.xmpp.ask import StanzaError
 from jetcli.xmpp.jingle_writer import write
 
@@ -149,6 +152,40 @@ async def test_the_description_of_an_offer_cannot_be_edited_on_its_way_between_j
     await offer.send()
     await offer.serve(offer.sealed())
     await victim.ended(12, "'other.pdf' was altered on the way; nothing was saved")
+
+
+# The keys of an offer that was taken.
+
+
+def keys_of(offer, responder: str) -> list[bytes]:
+    """The transport key of a chunked offer, and the key of its stream, which comes from that."""
+    transcript = Transcript.of(offer.content, sid=offer.sid, initiator=offer.peer.jid, responder=responder)
+    return [offer.secret.key, stream_key(offer.secret, transcript.digest())]
+
+
+async def test_a_transfer_that_broke_leaves_no_key_of_its_stream_on_the_disk(victim, jet_peer):
+    offer = await (await jet_peer.prepare(victim.jid, Cipher.CHUNKED)).send()
+    await offer.serve(offer.sealed()[:-1])
+    await victim.ended(10, "connection lost after 4,999 of 5,000 bytes", parts=True)
+    written = {path: path.read_bytes() for path in victim.target.root.rglob("*") if path.is_file()}
+    assert victim.target.path / "state" / victim.target.jid / "state.db" in written
+    assert any(offer.sid.encode() in content for content in written.values()), "the transfer itself is on record"
+    for key in keys_of(offer, victim.jid):
+        for form in (key, key.hex().encode(), base64.b64encode(key)[:-2], base64.urlsafe_b64encode(key)[:-2]):
+            assert not [path for path, content in written.items() if form in content]
+
+
+async def test_no_key_is_told_however_much_is(receive, jet_peer):
+    victim = await receive("-vv")
+    offer = await (await jet_peer.prepare(victim.jid, Cipher.CHUNKED)).send()
+    await offer.serve(offer.sealed())
+    assert (await offer.end()).condition == "success"
+    await asyncio.to_thread(victim.process.finished)
+    assert victim.process.code == 0
+    assert offer.sid in victim.process.stderr, "what is told is told in detail"
+    for key in keys_of(offer, victim.jid):
+        for form in (key.hex(), base64.b64encode(key).decode()[:-2], repr(key)[2:-1]):
+            assert form not in victim.process.stderr
 
 
 # Names.

@@ -133,8 +133,7 @@ async def test_a_success_before_the_file_was_sent_is_not_believed(send, peer):
     process = await send(peer.jid)
     offer, _ = await offered(peer)
     await peer.answers(model.Terminate(offer.sid, model.Reason("success")))
-    await asyncio.to_thread(process.finished)
-    assert process.code != 0, process
+    await fails(process, 6, f"{peer.jid} withdrew from 'precious' (success)")
 
 
 async def test_an_offer_refused_by_a_stanza_error_ends_the_sending(send, peer):
