@@ -3,27 +3,66 @@
 import io
 import os
 import re
+import select
 import shlex
+import signal
 import subprocess
 import sys
 import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
+from jets import WAIT_S
 
 pytestmark = pytest.mark.matrix
 
 TEXT = "".join(f"{number} bottles of beer\n" for number in range(40_000))
 
 
-def shell(home, line: str) -> subprocess.Popen:
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Run a command in a home; whatever still runs of it at the end of the test, its children included, is ended."""
+    with ExitStack() as running:
+
+        def begin(home, *words: str, stdin=subprocess.DEVNULL) -> subprocess.Popen:
+            environment = {"HOME": str(home.path), "JET_HOME": str(home.path), "PATH": os.environ["PATH"]}
+            environment |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+            process = subprocess.Popen(
+                words, cwd=home.files, env=environment | {"TERM": "dumb"}, start_new_session=True,
+                stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+            running.callback(end, process)
+            return process
+
+        yield begin
+
+
+def end(process: subprocess.Popen) -> None:
+    """End the group of a process: politely, so that its account leaves the server, and then by force."""
+    with process, suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def shell(start) -> Callable[..., subprocess.Popen]:
     """Run a line of bash in a home, with `jet` as a command."""
-    environment = {"HOME": str(home.path), "JET_HOME": str(home.path), "PATH": os.environ["PATH"], "TERM": "dumb"}
-    environment |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
-    line = f'jet() {{ {shlex.quote(sys.executable)} -m jetcli "$@"; }}; {line}'
-    return subprocess.Popen(
-        ["bash", "-c", line], cwd=home.files, env=environment,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    jet = f'jet() {{ {shlex.quote(sys.executable)} -m jetcli "$@"; }}'
+    return lambda home, line: start(home, "bash", "-c", f"{jet}; {line}")
+
+
+def wait_for(process: subprocess.Popen, word: bytes) -> None:
+    """Wait until standard error has this word."""
+    said, deadline = b"", time.monotonic() + WAIT_S
+    while word not in said:
+        ready, _, _ = select.select([process.stderr], [], [], max(deadline - time.monotonic(), 0))
+        piece = os.read(process.stderr.fileno(), 65_536) if ready else b""
+        assert piece, f"{word!r} was never said: {said!r}"
+        said += piece
 
 
 def test_standard_input_goes_to_a_jet_as_it_comes(pair, receiver, jet):
@@ -35,15 +74,11 @@ def test_standard_input_goes_to_a_jet_as_it_comes(pair, receiver, jet):
     assert juliet.saved == {"noise": content}
 
 
-def test_a_stream_comes_out_of_standard_output_while_it_still_goes_in(pair, receiver, jet):
+def test_a_stream_comes_out_of_standard_output_while_it_still_goes_in(pair, receiver, start):
     romeo, juliet = pair
     receiving = receiver(juliet, "--stdout")
     reading, writing = os.pipe()
-    environment = {"HOME": str(romeo.path), "JET_HOME": str(romeo.path), "PATH": os.environ["PATH"], "TERM": "dumb"}
-    sender = subprocess.Popen(
-        [sys.executable, "-m", "jetcli", "send", "-", juliet.jid], stdin=reading, env=environment, cwd=romeo.files,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
+    sender = start(romeo, sys.executable, "-m", "jetcli", "send", "-", juliet.jid, stdin=reading)
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:
         pipe.write(TEXT)
@@ -57,7 +92,7 @@ def test_a_stream_comes_out_of_standard_output_while_it_still_goes_in(pair, rece
     assert juliet.saved == {}
 
 
-def test_a_writer_that_pauses_longer_than_the_idle_time_does_not_break_the_stream(pair, receiver):
+def test_a_writer_that_pauses_longer_than_the_idle_time_does_not_break_the_stream(pair, receiver, shell):
     romeo, juliet = pair
     for home in pair:
         home.network("idle = '1s'")
@@ -67,24 +102,22 @@ def test_a_writer_that_pauses_longer_than_the_idle_time_does_not_break_the_strea
     assert receiving.stdout == "early\nlate\n"
 
 
-def test_a_reader_that_pauses_longer_than_the_idle_time_does_not_break_the_stream(pair, jet):
+def test_a_reader_that_pauses_longer_than_the_idle_time_does_not_break_the_stream(pair, jet, shell):
     romeo, juliet = pair
     for home in pair:
         home.network("idle = '1s'")
     reader = shell(juliet, "set -o pipefail; jet receive --stdout --accept-all | (head -c 1; sleep 3; wc -c)")
-    while b"Waiting as" not in reader.stderr.readline():
-        assert reader.poll() is None
+    wait_for(reader, b"Waiting as")
     film = romeo.file("film.mkv", b"x" * 20_000_000)
     sending = jet(romeo, "send", film, juliet.jid).finished(25)
     assert (sending.code, reader.wait(20)) == (0, 0), sending
     assert reader.stdout.read() == b"x19999999\n"
 
 
-def test_a_reader_that_leaves_ends_the_receiver_as_sigpipe_would(pair, jet):
+def test_a_reader_that_leaves_ends_the_receiver_as_sigpipe_would(pair, jet, shell):
     romeo, juliet = pair
     reader = shell(juliet, "set -o pipefail; jet receive --stdout --accept-all | head -c 3")
-    while b"Waiting as" not in reader.stderr.readline():
-        assert reader.poll() is None
+    wait_for(reader, b"Waiting as")
     sending = jet(romeo, "send", romeo.file("film.mkv", b"x" * 3_000_000), juliet.jid).finished()
     assert sending.code == 10, sending
     told = reader.communicate(timeout=20)
@@ -92,12 +125,11 @@ def test_a_reader_that_leaves_ends_the_receiver_as_sigpipe_would(pair, jet):
     assert b"Traceback" not in told[1]
 
 
-def test_a_signal_ends_a_sender_that_waits_for_its_standard_input(pair, receiver):
+def test_a_signal_ends_a_sender_that_waits_for_its_standard_input(pair, receiver, shell):
     romeo, juliet = pair
     receiving = receiver(juliet)
     sender = shell(romeo, f"exec {sys.executable} -m jetcli send - {juliet.jid} < <(sleep 60)")
-    while b"path" not in sender.stderr.readline():
-        assert sender.poll() is None
+    wait_for(sender, b"path")
     sender.send_signal(2)
     assert sender.wait(5) == 130, sender.communicate()
     assert receiving.finished().code == 10, receiving
@@ -114,13 +146,12 @@ sys.exit(code)
 
 
 @pytest.mark.soak
-def test_eight_gibibytes_through_pipes_need_no_more_memory_than_a_small_file(pair):
+def test_eight_gibibytes_through_pipes_need_no_more_memory_than_a_small_file(pair, shell):
     romeo, juliet = pair
     measured = f"{sys.executable} -c {shlex.quote(MEASURED)}"
     numbers = f"seq 1 1000000000 | head -c {8 * 2**30}"
     reader = shell(juliet, f"set -o pipefail; {measured} receive --stdout --accept-all | cmp - <({numbers})")
-    while b"Waiting as" not in reader.stderr.readline():
-        assert reader.poll() is None
+    wait_for(reader, b"Waiting as")
     writer = shell(romeo, f"{numbers} | {measured} send - {juliet.jid}")
     told = [process.communicate(timeout=1800)[1].decode() for process in (writer, reader)]
     assert (writer.returncode, reader.returncode) == (0, 0), told
