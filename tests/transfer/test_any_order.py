@@ -1,4 +1,4 @@
-"""P16: offer, cut, change the file, resume, cancel, fill the disk, cut the power, in any order.
+"""P16: offer, cut, change the file, resume, fill the disk, cut the power, in any order.
 
 Whatever has the final name is what the source held, whole, when a session was agreed on: never a mixture of two of its
 states. All that decides and moves bytes is jet's own; only the line between the two sides is an array.
@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -239,3 +240,17 @@ Transferring.TestCase.settings = settings(
     max_examples=25, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestAnyOrder = Transferring.TestCase
+
+
+@pytest.mark.parametrize("begun", [0.0, 0.5])
+def test_without_trouble_the_file_comes_to_its_end(begun):
+    """What holds of a published file in any order says something only where one is published."""
+    transferring = Transferring()
+    try:
+        transferring.offer(900_000, begun)
+        assert not transferring.done()
+        transferring.resume_to_the_end()
+        assert transferring.done()
+        assert (transferring.inbox / "film.mkv").read_bytes() == transferring.source.read_bytes()
+    finally:
+        transferring.teardown()
