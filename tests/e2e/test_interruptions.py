@@ -99,8 +99,11 @@ def test_a_data_connection_that_is_cut(pair, halfway, reset):
     ended(receiving, INTERRUPTED)
     ended(sending, INTERRUPTED)
     kept(pair[1])
-    assert receiving.event("error")["resumable"] is True
-    assert receiving.events[-1]["resume_id"] == receiving.event("offer")["id"]
+    for process in (receiving, sending):
+        assert process.event("error")["resumable"] is True
+        transfer = process.events[-1]["resume_id"]
+        assert transfer == process.event("offer")["id"]
+        assert process.hint == process.event("error")["hint"] == f"jet resume {transfer}"
 
 
 def test_a_data_connection_that_falls_silent(pair, halfway):

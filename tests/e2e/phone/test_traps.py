@@ -17,6 +17,7 @@ import signal
 
 import pytest
 from aioxmpp.entitycaps import caps115
+from lxml import etree
 
 from jetcli.xmpp.omemo_pep import OmemoPep
 from jetcli.xmpp.socks5 import StreamHost, query_streamhost
@@ -231,7 +232,7 @@ async def test_whoever_is_stopped_ends_the_session_first(home, jet, phone, numbe
     await asyncio.to_thread(sending.wait_for, "path direct")
     sending.signal(number)
     _, end = await juliet._hears("session-terminate")
-    assert end.reason is not None
+    assert [etree.QName(said).localname for said in end.reason.rest] == ["cancel"]
     await ended(sending)
     channel.close()
     assert sending.code == 128 + number, sending

@@ -66,10 +66,7 @@ def test_r10_a_server_that_is_restarted_holds_nothing_up(home, over, receiver, j
     street.refuse = False
     connection.cut()
     connection.move()
-    codes = sending.finished(90).code, receiving.finished(60).code
-    if codes != (0, 0):
-        assert set(codes) <= {0, 5, 10}, (sending, receiving)
-        finishes(jet, receiver, (romeo, juliet))
+    assert (sending.finished(90).code, receiving.finished(60).code) == (0, 0), (sending, receiving)
     assert juliet.saved == romeo.saved
 
 
@@ -132,7 +129,7 @@ def test_r23_a_directory_that_was_closed_keeps_the_verified_part_and_names_it(ne
     assert receiving.finished(80).code == 13, receiving
     [part] = juliet.parts
     assert part.name in receiving.stderr
-    assert sending.code != 0, sending
+    assert sending.code == 10, sending
     resuming = jet(juliet, "resume").finished()
     assert resuming.code == 0, resuming
     assert juliet.saved == {"film.mkv": film.read_bytes()}
@@ -155,8 +152,7 @@ def test_r26_a_machine_that_slept_gives_up_when_it_wakes_and_goes_on(new_pair, o
 
 
 @pytest.mark.parametrize("side", ["sender", "receiver"])
-@pytest.mark.parametrize("times", [1, 2])
-def test_r29_after_ctrl_c_once_or_twice_it_goes_on(new_pair, over, receiver, jet, half, side, times):
+def test_r29_after_ctrl_c_it_goes_on(new_pair, over, receiver, jet, half, side):
     romeo, juliet = new_pair
     connection = over(romeo, juliet, network='idle = "2s"', stall_after=half.stall)
     romeo.file("film.mkv", half.size)
@@ -164,8 +160,7 @@ def test_r29_after_ctrl_c_once_or_twice_it_goes_on(new_pair, over, receiver, jet
     sending = jet(romeo, "send", "film.mkv", juliet.jid)
     receiving.event("progress", lambda event: event["bytes"] > half.arrived)
     stopped, other = (sending, receiving) if side == "sender" else (receiving, sending)
-    for _ in range(times):
-        stopped.signal(signal.SIGINT)
+    stopped.signal(signal.SIGINT)
     assert stopped.finished(5).code == 130, stopped
     assert other.finished().code == 10, other
     connection.move()
