@@ -134,7 +134,7 @@ async def test_a_client_whose_encryption_differs_is_refused():
 
 
 async def test_this_very_client_is_a_usage_error():
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"^cannot send to this very client$"):
         await find_peer(World({}), ME)
 
 
