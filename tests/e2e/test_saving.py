@@ -128,6 +128,16 @@ def test_a_name_that_is_not_taken_is_declined_and_the_next_file_waited_for(pair,
 
 
 @pytest.mark.matrix
+def test_a_hidden_name_is_taken_where_the_user_allows_it(pair, receiver, jet):
+    romeo, juliet = pair
+    receiving = receiver(juliet, "--allow-hidden")
+    sending = jet(romeo, "send", romeo.file(".bashrc", b"x"), juliet.jid).finished()
+    assert (sending.code, receiving.finished().code) == (0, 0), sending
+    assert juliet.saved == {".bashrc": b"x"}
+    assert receiving.stdout == f"{juliet.files / '.bashrc'}\n"
+
+
+@pytest.mark.matrix
 @pytest.mark.parametrize("names", [("a.bin", ".hidden"), (".hidden", "a.bin"), (".one", ".two", "a.bin")])
 def test_a_hidden_name_among_several_is_declined_alone(pair, receiver, jet, names):
     romeo, juliet = pair

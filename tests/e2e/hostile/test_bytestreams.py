@@ -1,6 +1,8 @@
 """Bytestreams that end too early, too late or wrong: nothing that was not verified is ever saved."""
 
 import asyncio
+import random
+import stat
 
 import pytest
 
@@ -29,6 +31,18 @@ async def test_a_stream_one_byte_short_is_interrupted(victim, sender, cipher):
     offer = await (await sender(cipher).prepare(victim.jid, cipher)).send()
     await offer.serve(offer.sealed()[:-1])
     await victim.ended(10, "connection lost after 4,999 of 5,000 bytes", parts=cipher is Cipher.CHUNKED)
+
+
+async def test_an_unverified_part_is_kept_where_the_user_says_so(receive, peer):
+    victim = await receive("--keep-partial")
+    content = random.Random(1).randbytes(5_000)
+    offer = await (await peer.prepare(victim.jid, size=len(content))).send()
+    await offer.serve(offer.sealed(content)[:-1])
+    await victim.ended(10, "connection lost after 4,999 of 5,000 bytes", parts=True)
+    [part] = victim.inbox.iterdir()
+    assert stat.S_IMODE(part.stat().st_mode) == 0o600
+    assert part.stat().st_size > 0
+    assert content.startswith(part.read_bytes())
 
 
 @BOTH_CIPHERS
