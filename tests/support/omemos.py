@@ -20,13 +20,14 @@ LONG_SECRET = TransportSecret(b"a key of all of thirty-two bytes", b"other twelv
 
 
 class World:
-    """The servers: what is published, who is online, and which messages get lost."""
+    """The servers: what is published, who is online, and which messages get lost; `readable` are those for people."""
 
     def __init__(self):
         self.lists = {}
         self.bundles = {}
         self.online = defaultdict(list)
         self.sent = []
+        self.readable = []
         self.asked = []
         self.published = Counter()
         self.lose = False
@@ -67,9 +68,9 @@ class Pep:
         self.world.published["bundle"] += 1
         self.world.bundles[self.jid, device_id] = keys
 
-    async def send(self, to, envelope):
+    async def send(self, to, envelope, *, visible=False):
         await self._round_trip()
-        self.world.sent.append((to, envelope))
+        (self.world.readable if visible else self.world.sent).append((to, envelope))
         if self.world.lose:
             return
         for pep in self.world.online[to.partition("/")[0]]:

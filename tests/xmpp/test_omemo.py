@@ -3,14 +3,17 @@
 import base64
 import dataclasses
 import logging
+from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 from omemos import JULIET, LONG_SECRET, MALLORY, ROMEO, SECRET, quiet, transfer
 
 from jetcli.errors import RemoteProtocolError, TrustError, UnsupportedError
 from jetcli.protocol.device import Trust
 from jetcli.protocol.model import Envelope, EnvelopeKey, TransportSecret
+from jetcli.transfer.hello import LINE, say_hello
 from jetcli.xmpp.omemo import fingerprint
 
 
@@ -38,6 +41,16 @@ async def test_every_device_is_told_at_its_first_meeting_only(romeo, juliet):
         await transfer(romeo, juliet)
     assert [device.jid for device in romeo.met] == [JULIET]
     assert [device.jid for device in juliet.met] == [ROMEO]
+
+
+async def test_a_greeting_is_one_message_that_the_other_side_can_read(world, romeo, juliet):
+    world.lose = True
+    assert await say_hello(SimpleNamespace(omemo=romeo), JULIET) == (replace(juliet.own_device, trust=Trust.BLIND),)
+    [(to, message)] = world.readable
+    assert (to, world.sent) == (JULIET, [])
+    opened = await juliet.open(message, f"{ROMEO}/jet")
+    key, tag = opened.key_material[:16], opened.key_material[16:]
+    assert AESGCM(key).decrypt(opened.iv, message.payload + tag, None) == LINE.encode()
 
 
 # Who is sealed for
