@@ -129,6 +129,19 @@ def test_a_command_is_run_for_every_file_without_a_shell(pair, receiver, jet):
     assert receiving.stderr.rstrip().endswith("5")
 
 
+def test_a_command_learns_the_id_of_the_transfer_and_never_the_password(pair, receiver, jet):
+    romeo, juliet = pair
+    script = "import os; print('id', os.environ['JET_ID'], *sorted(n for n in os.environ if n.startswith('JET_')))"
+    words = ("--json", "--exec", shlex.join((sys.executable, "-c", script)))
+    receiving = receiver(juliet, *words, env={"JET_PASSWORD": juliet.password})
+    assert jet(romeo, "send", romeo.file("a", 1), juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0, receiving
+    [said] = [line.split()[1:] for line in receiving.stderr.splitlines() if line.startswith("id ")]
+    assert said[0] == receiving.event("file")["id"]
+    assert "JET_ID" in said
+    assert "JET_PASSWORD" not in said
+
+
 def test_a_request_to_end_ends_the_command_that_is_run_for_a_file_too(pair, receiver, jet):
     romeo, juliet = pair
     # Nothing waits for this sleep: it is a command that lasts, and an end to what a fault would leave behind.

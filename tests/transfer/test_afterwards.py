@@ -1,6 +1,7 @@
 """The user's command for a file that has come: it ends by itself, or with us."""
 
 import asyncio
+import json
 import os
 import sys
 
@@ -49,6 +50,21 @@ async def test_a_failure_is_told_and_no_more(lasting):
     told = []
     await run_for((sys.executable, "-c", "raise SystemExit(3)"), DONE, SENDER, told.append)
     assert told == [Warned(f"'{sys.executable}' failed for 'film.mkv' with exit code 3", "k3v9")]
+
+
+async def test_the_command_learns_what_came_of_whom(tmp_path):
+    place = tmp_path / "told"
+    script = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))"
+    done = FileDone("k3v9", "receive", "film.mkv", tmp_path / "film.mkv", 10, 1.0, "chunks")
+    await run_for((sys.executable, "-c", script, str(place)), done, SENDER, pytest.fail)
+    told = json.loads(place.read_text())
+    assert {name: value for name, value in told.items() if name.startswith("JET_") and name not in os.environ} == {
+        "JET_PATH": str(tmp_path / "film.mkv"),
+        "JET_NAME": "film.mkv",
+        "JET_FROM": SENDER,
+        "JET_SIZE": "10",
+        "JET_ID": "k3v9",
+    }
 
 
 @pytest.mark.parametrize("script", [(), (IGNORING,)], ids=["one that ends when told", "one that has to be forced"])
