@@ -8,6 +8,8 @@ from jetcli.protocol import effects as fx
 from jetcli.protocol.table import Path
 
 A_DIRECT, A_PROXY, B_DIRECT, B_PROXY = "a-direct-0", "a-proxy-0", "b-direct-0", "b-proxy-0"
+#: All that may be reachable.
+SETS = [set(c) for n in range(5) for c in itertools.combinations((A_DIRECT, A_PROXY, B_DIRECT, B_PROXY), n)]
 
 
 def connections(pair) -> list[tuple[str, bool] | str | None]:
@@ -21,11 +23,7 @@ def connections(pair) -> list[tuple[str, bool] | str | None]:
     return used
 
 
-@pytest.mark.parametrize(
-    "reachable",
-    [set(c) for n in range(5) for c in itertools.combinations((A_DIRECT, A_PROXY, B_DIRECT, B_PROXY), n)],
-    ids=lambda reachable: "+".join(sorted(reachable)) or "nothing",
-)
+@pytest.mark.parametrize("reachable", SETS, ids=lambda reachable: "+".join(sorted(reachable)) or "nothing")
 def test_both_sides_use_the_same_connection_whatever_is_reachable(pair, world, reachable):
     ada, bob = connections(pair(world(frozenset(reachable))).run())
     if not reachable:
@@ -65,3 +63,15 @@ def test_over_a_bad_line_both_sides_end_or_agree(pair, world, seed):
     for side in (played.ada, played.bob):
         waiting_for_an_offer = side is played.bob and not side.deadlines and side.session.state.value == "idle"
         assert side.end or side.channel or waiting_for_an_offer
+
+
+@pytest.mark.parametrize("seed", range(320))
+def test_over_a_line_that_loses_nothing_both_sides_agree_or_both_end(pair, world, seed):
+    """With a direct way they agree, although stanzas come twice and in any order."""
+    reachable = SETS[seed % len(SETS)]
+    played = pair(world(frozenset(reachable), proxies_work=seed % 3 > 0), seed=seed, double=0.2, reorder=0.4).run()
+    if reachable & {A_DIRECT, B_DIRECT}:
+        assert (played.ada.end, played.bob.end) == (None, None)
+    if played.ada.end is None or played.bob.end is None:
+        ada, bob = connections(played)
+        assert ada == bob == "in-band" or (ada[0] == bob[0] and ada[1] is not bob[1])
