@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from processes import run_at_once
 
 from jetcli.errors import SetupError
 from jetcli.state.locks import account_lock, online_here, resource_lock, runs_here, transfer_lock
@@ -46,6 +47,8 @@ COUNTER = textwrap.dedent(
                 await asyncio.sleep(0)
                 file.write_text(str(before + 1))
 
+    print("ready", flush=True)
+    sys.stdin.readline()
     asyncio.run(count())
     """
 )
@@ -132,8 +135,7 @@ async def test_the_wait_begins_again_with_every_holder(tmp_path: Path) -> None:
 
 def test_processes_exclude_each_other(tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
-    children = [subprocess.Popen([sys.executable, "-c", COUNTER, str(tmp_path)]) for _ in range(3)]
-    assert [child.wait() for child in children] == [0] * 3
+    assert run_at_once(COUNTER, tmp_path, times=3) == [0] * 3
     assert (tmp_path / "count").read_text() == "90"
 
 

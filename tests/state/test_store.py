@@ -4,8 +4,6 @@ import contextlib
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import run_at_once
 from stores import filled, laid_out
 
 from jetcli.errors import LocalFileError, SetupError
@@ -319,14 +318,15 @@ def test_processes_open_and_write_at_once(directory: Path) -> None:
         import sys
         from pathlib import Path
         from jetcli.state.store import KeyValues, Store
+        print("ready", flush=True)
+        sys.stdin.readline()
         for _ in range(20):
             with Store.open(Path(sys.argv[1])) as store, store.transaction():
                 keys = KeyValues(store)
                 keys.store("count", str(int(keys.load("count") or 0) + 1))
         """
     )
-    children = [subprocess.Popen([sys.executable, "-c", program, str(directory)]) for _ in range(4)]
-    assert [child.wait() for child in children] == [0] * 4
+    assert run_at_once(program, directory, times=4) == [0] * 4
     with Store.open(directory) as store:
         assert KeyValues(store).load("count") == "80"
 
