@@ -4,6 +4,7 @@ import os
 import threading
 
 import pytest
+from waiting import until
 
 from jetcli.errors import ClosedOutputError, InterruptedTransferError, LocalFileError
 from jetcli.files.pipe import HeldBackOutput, PipeOutput, PipeSource, SpooledSource
@@ -19,6 +20,18 @@ def pipe():
             os.close(end)
         except OSError:
             continue
+
+
+def stop_once(condition, end):
+    """Stop an end of a pipe from another thread as soon as the condition holds."""
+
+    def stop():
+        try:
+            until(condition, "it never came so far", limit_s=10, every_s=0.001)
+        finally:
+            end.stop()
+
+    threading.Thread(target=stop).start()
 
 
 def test_a_pipe_is_read_in_order_and_once(pipe):
@@ -39,7 +52,7 @@ def test_more_than_was_announced_is_a_change(pipe):
 
 def test_reading_that_waits_is_stopped_from_another_thread(pipe):
     with PipeSource(pipe[0], "name") as source:
-        threading.Timer(0.05, source.stop).start()
+        stop_once(lambda: source.waiting, source)
         with pytest.raises(InterruptedTransferError):
             source.read_into(memoryview(bytearray(4)), 0)
         assert source.waiting
@@ -47,7 +60,7 @@ def test_reading_that_waits_is_stopped_from_another_thread(pipe):
 
 def test_writing_that_waits_is_stopped_from_another_thread(pipe):
     output = PipeOutput(pipe[1])
-    threading.Timer(0.05, output.stop).start()
+    stop_once(lambda: output.position and output.waiting, output)
     with pytest.raises(InterruptedTransferError):
         output.write(memoryview(bytes(10_000_000)))
     assert 0 < output.position < 10_000_000
