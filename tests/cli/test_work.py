@@ -55,6 +55,17 @@ def test_flags_beat_the_environment_beat_the_configuration(jet_here, transfers, 
     assert all(network.loopback for network in networks)
 
 
+@pytest.mark.parametrize("words", [("send", "film.mkv", "juliet"), ("receive", "--accept-all")])
+def test_a_transfer_is_tried_again_ten_times_unless_the_person_says_how_often(
+    jet_here, transfers, account, source, words
+):
+    jet_here(*words)
+    jet_here(*words, "--retry", "3")
+    jet_here(*words, "--retry", "0")
+    networks = [call[1] for call in transfers.calls if isinstance(call, tuple) and len(call) == 4]
+    assert [network.retries for network in networks] == [10, 3, 0]
+
+
 @pytest.mark.parametrize(
     ("results", "code"),
     [
@@ -132,8 +143,10 @@ def test_a_directory_that_is_missing_is_named(jet_here, transfers, account):
 
 
 def test_an_output_that_exists_is_not_touched(jet_here, transfers, account, source):
+    before = source.read_bytes()
     ended = jet_here("receive", "--accept-all", "-o", source)
     assert (ended.code, transfers.calls) == (13, [])
+    assert source.read_bytes() == before
 
 
 def test_an_output_that_exists_is_replaced_where_the_configuration_says_so(jet_here, transfers, account, source):

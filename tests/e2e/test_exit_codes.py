@@ -75,8 +75,8 @@ def test_a_code_is_shown_where_the_list_says(code, name):
     [text] = [text for text in map(_read, TESTS.rglob("test_*.py")) if head in text]
     above, _, below = text.partition(head)
     shown = above.rpartition("\n\n\n")[2] + re.split(r"\n(?:async )?def ", below)[0]
-    constants = re.findall(r"^[A-Z_]+ = (\d+)$", text, re.MULTILINE)
-    assert str(code) in re.findall(r"\d+", shown) or str(code) in constants
+    constants = re.findall(rf"^([A-Z_]+) = {code}$", text, re.MULTILINE)
+    assert re.search(rf"(?:code|ended|\[-1\]).*\b(?:{'|'.join([str(code), *constants])})\b", shown)
 
 
 def _read(file):

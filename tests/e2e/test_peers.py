@@ -45,6 +45,7 @@ def test_a_contact_who_comes_online_in_time_gets_the_file(pair, receiver, jet):
     receiving = receiver(juliet)
     assert sending.finished().code == 0, sending
     assert receiving.finished().code == 0, receiving
+    assert juliet.saved == romeo.saved
 
 
 def test_somebody_who_is_no_contact_is_exit_6_with_the_ways_out(home, receiver, jet):

@@ -164,7 +164,8 @@ def test_a_process_that_fails_hands_its_failure_on():
     with throwaway_directory("jet-test-") as directory:
         home = Home(directory / "home", "romeo@jet.test")
         home.configure(listen=40_000, advertise="127.0.0.1:40001")
-        with running(home, "send", str(directory), "juliet@jet.test") as process, pytest.raises(JetError) as caught:
+        missing = str(directory / "missing")
+        with running(home, "send", missing, "juliet@jet.test") as process, pytest.raises(JetError) as caught:
             process.finish()
-    assert caught.value.exit_code != 1
-    assert caught.value.message.startswith("romeo's jet send: ")
+    assert caught.value.exit_code == 13
+    assert caught.value.message.startswith("romeo's jet send: cannot read ")
