@@ -7,13 +7,14 @@ else continues it. What is agreed on with a device, and how the bytes then flow,
 
 from collections.abc import Awaitable, Callable
 
-from jetcli.errors import JetError, NotResumableError, TrustError, UnavailableError
+from jetcli.errors import JetError, NotResumableError, TrustError
 from jetcli.protocol.device import Device
 from jetcli.protocol.model import UNKNOWN_TRANSFER
 from jetcli.protocol.policy import shown
 from jetcli.state.transfers import TransferRecord
 from jetcli.transfer.account import Online
 from jetcli.transfer.events import Detail, Listener
+from jetcli.transfer.meeting import is_nobody
 from jetcli.transfer.outcome import Broken, Outcome, failure_of, is_transient, reason_for
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer, resuming_peers
@@ -23,7 +24,7 @@ from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 class Continuation:
     """One recorded transfer, session after session.
 
-    `eager` says that a peer who cannot be found is worth waiting for. `before` is the full JID that had the transfer.
+    `eager` says that somebody who can continue it is worth waiting for. `before` is the full JID that had the transfer.
     """
 
     def __init__(self, online: Online, emit: Listener, transfer_id: str, mailbox: Mailbox) -> None:
@@ -38,13 +39,12 @@ class Continuation:
         """Ask the peer's devices, one after the other, until `one` knows the transfer; a failure is returned."""
         try:
             return await self._ask_each(record, one)
-        except UnavailableError as error:
-            return self._broken(error, transient=self.eager)
         except JetError as error:
-            return self._broken(error, transient=is_transient(error, None))
+            return self._broken(error, transient=self.eager if is_nobody(error) else is_transient(error, None))
         except SessionEnded as ended:
             failure = failure_of(ended.end, shown(self.before or record.peer), shown(record.name), flowing=False)
-            return self._broken(failure, transient=is_transient(failure, ended.end))
+            unknown = ended.end.reason.application == UNKNOWN_TRANSFER
+            return self._broken(failure, transient=(unknown and self.eager) or is_transient(failure, ended.end))
 
     async def _ask_each(
         self, record: TransferRecord, one: Callable[[Peer, Negotiation], Awaitable[Outcome]]
@@ -71,7 +71,7 @@ class Continuation:
         raise unknown
 
     def _broken(self, error: JetError, *, transient: bool) -> Broken:
-        return Broken(error, kept=not isinstance(error, NotResumableError), transient=transient)
+        return Broken(error, kept=is_nobody(error) or not isinstance(error, NotResumableError), transient=transient)
 
 
 def demand_known(record: TransferRecord, devices: tuple[Device, ...]) -> None:

@@ -7,6 +7,8 @@ alive. The source has to be what it was: by its identity, or by a proof of what 
 import secrets
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from jetcli.errors import JetError, LocalFileError, NotResumableError
 from jetcli.files.source import Source
 from jetcli.protocol.model import (
@@ -110,7 +112,8 @@ class Delivery(Continuation):
 
     def _broken(self, error: JetError, *, transient: bool) -> Broken:
         # Without its source there is nothing to go on from.
-        return Broken(error, kept=not isinstance(error, NotResumableError | LocalFileError), transient=transient)
+        broken = super()._broken(error, transient=transient)
+        return replace(broken, kept=broken.kept and not isinstance(error, LocalFileError))
 
 
 def _opened(record: TransferRecord) -> Source:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from jetcli.errors import JetError, UnavailableError
+from jetcli.errors import JetError, NobodyResumesError, UnavailableError
 from jetcli.protocol.model import UNKNOWN_TRANSFER
 from jetcli.transfer.account import Online
 from jetcli.transfer.outcome import Broken, Outcome
@@ -97,4 +97,6 @@ class Meeting:
 
 def is_nobody(error: JetError) -> bool:
     """Say whether a vain step may succeed once somebody else comes online."""
-    return isinstance(error, UnavailableError) or getattr(error, "application", None) == UNKNOWN_TRANSFER
+    if isinstance(error, UnavailableError | NobodyResumesError):
+        return True
+    return getattr(error, "application", None) == UNKNOWN_TRANSFER

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from jetcli import __version__
-from jetcli.errors import JetError, NotResumableError, UnavailableError, UnsupportedError, UsageError
+from jetcli.errors import JetError, NobodyResumesError, UnavailableError, UnsupportedError, UsageError
 from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.policy import shown
 from jetcli.protocol.quirks import RECEIVING, Abilities, abilities
@@ -109,7 +109,7 @@ async def resuming_peers(
     """Return the resources of `bare_jid` that can continue a transfer, the one that had it `before` first.
 
     Whoever shows us no presence is asked for `transfer`, the sid of its first session. Raises UnavailableError where
-    none is online, NotResumableError where those that are cannot.
+    none is online, NobodyResumesError where those that are cannot.
     """
     known = (before,) if before else ()
     visible = online.discovery.shows_presence(bare_jid)
@@ -122,7 +122,7 @@ async def resuming_peers(
     able = [peer for peer in peers if peer.abilities.resumes]
     if not able:
         clients = ", ".join(sorted({shown(peer.client) or "its client" for peer in peers}))
-        raise NotResumableError(f"{shown(bare_jid)} cannot continue a transfer with {clients}")
+        raise NobodyResumesError(f"{shown(bare_jid)} cannot continue a transfer with {clients}")
     return able
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from jetcli.errors import NotResumableError, SetupError
+from jetcli.errors import NobodyResumesError, NotResumableError, SetupError
 from jetcli.files.source import STDIN
 from jetcli.protocol.policy import shown
 from jetcli.state.transfers import TransferRecord
@@ -73,7 +73,8 @@ class Repeated:
             outcome = await continue_transfer(self._online, record, mailbox, Placing(), self._emit)
         if isinstance(outcome, FileDone):
             return outcome
-        if isinstance(outcome.error, NotResumableError):
+        final = isinstance(outcome.error, NotResumableError) and not isinstance(outcome.error, NobodyResumesError)
+        if final:
             told = f"{outcome.error.message}; '{shown(record.name)}' starts again from the beginning"
             self._emit(Warned(told, record.id))
             return None

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from jetcli.errors import JetError, NotResumableError, SetupError, UnavailableError
+from jetcli.errors import JetError, NobodyResumesError, NotResumableError, SetupError, UnavailableError
 from jetcli.protocol.policy import shown
 from jetcli.state.transfers import TransferRecord, TransferState
 from jetcli.transfer.account import Online
@@ -81,7 +81,7 @@ class _Resuming:
                 outcome = await self.outcome(self._mailbox)
         if isinstance(outcome, FileDone):
             return outcome
-        if isinstance(outcome.error, UnavailableError) and not outcome.error.hint:
+        if isinstance(outcome.error, UnavailableError | NobodyResumesError) and not outcome.error.hint:
             outcome.error.hint = f"jet resume --wait 1h {record.id}"
         event = failed(outcome, record.id, record.direction, record.name)
         self._emit(event)
@@ -138,6 +138,7 @@ class _Resuming:
 
 
 def _give_up(online: Online, record: TransferRecord, outcome: Broken) -> None:
-    """Record that a transfer that cannot be continued has failed."""
-    if isinstance(outcome.error, NotResumableError) and not outcome.moved:
+    """Record that a transfer that cannot be continued has failed, unless somebody who is not online may continue it."""
+    final = isinstance(outcome.error, NotResumableError) and not isinstance(outcome.error, NobodyResumesError)
+    if final and not outcome.moved:
         online.transfers.finish(record.id, TransferState.FAILED, record.updated)

@@ -6,7 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from jetcli.errors import DeclinedError, InterruptedTransferError, NotResumableError, UnavailableError
+from jetcli.errors import (
+    DeclinedError,
+    InterruptedTransferError,
+    NobodyResumesError,
+    NotResumableError,
+    UnavailableError,
+)
 from jetcli.protocol.model import SOURCE_CHANGED, UNKNOWN_TRANSFER
 from jetcli.protocol.table import State
 from jetcli.transfer.events import FileDone
@@ -132,6 +138,7 @@ async def test_steps_of_several_transfers_come_one_after_the_other_but_answers_a
     ("error", "nobody"),
     [
         (UnavailableError("not online"), True),
+        (NobodyResumesError("cannot continue it with Dino"), True),
         (NotResumableError("knows nothing of it", application=UNKNOWN_TRANSFER), True),
         (NotResumableError("has changed", application=SOURCE_CHANGED), False),
         (InterruptedTransferError("connection lost"), False),

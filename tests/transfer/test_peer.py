@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jetcli.errors import UnavailableError, UnsupportedError, UsageError
+from jetcli.errors import NobodyResumesError, UnavailableError, UnsupportedError, UsageError
 from jetcli.protocol.device import Device, Trust
 from jetcli.protocol.quirks import RECEIVING, SENDING
 from jetcli.transfer import peer as peers
@@ -191,3 +191,9 @@ async def test_a_ghost_does_not_hold_up_a_transfer_that_another_can_continue(mon
     async with asyncio.timeout(5):
         able = await resuming_peers(world, BOB, before=f"{BOB}/silent")
     assert [peer.jid for peer in able] == [f"{BOB}/jet"]
+
+
+async def test_those_that_cannot_continue_a_transfer_are_not_the_last_word_on_it():
+    world = World({"ghost": None, "phone": OTHER}, names={"phone": "Dino"})
+    with pytest.raises(NobodyResumesError, match=r"bob@south\.test cannot continue a transfer with Dino"):
+        await resuming_peers(world, BOB, before=f"{BOB}/ghost")
