@@ -42,7 +42,8 @@ class Continuation:
         except JetError as error:
             return self._broken(error, transient=self.eager if is_nobody(error) else is_transient(error, None))
         except SessionEnded as ended:
-            failure = failure_of(ended.end, shown(self.before or record.peer), shown(record.name), flowing=False)
+            peer, asked = shown(self.before or record.peer), record.direction == "receive"
+            failure = failure_of(ended.end, peer, shown(record.name), flowing=False, asked=asked)
             unknown = ended.end.reason.application == UNKNOWN_TRANSFER
             return self._broken(failure, transient=(unknown and self.eager) or is_transient(failure, ended.end))
 

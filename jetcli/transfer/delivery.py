@@ -7,8 +7,6 @@ alive. The source has to be what it was: by its identity, or by a proof of what 
 import secrets
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from jetcli.errors import JetError, LocalFileError, NotResumableError
 from jetcli.files.source import Source
 from jetcli.protocol.model import (
@@ -28,7 +26,7 @@ from jetcli.transfer.admission import admit_continuation
 from jetcli.transfer.continuation import Continuation, demand_known
 from jetcli.transfer.events import Phase
 from jetcli.transfer.journal import Journal, recorded
-from jetcli.transfer.outcome import Broken, Outcome, is_transient, reason_for
+from jetcli.transfer.outcome import Outcome, is_transient, reason_for
 from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
 from jetcli.transfer.peer import Peer
 from jetcli.transfer.ways import accepted_transport, no_transport, offered_transport
@@ -110,18 +108,17 @@ class Delivery(Continuation):
         outgoing.journal = Journal(self._online.transfers, self._id)
         return outgoing
 
-    def _broken(self, error: JetError, *, transient: bool) -> Broken:
-        # Without its source there is nothing to go on from.
-        broken = super()._broken(error, transient=transient)
-        return replace(broken, kept=broken.kept and not isinstance(error, LocalFileError))
-
 
 def _opened(record: TransferRecord) -> Source:
-    """Open the source of a transfer; raise NotResumableError where it is gone or cannot be the same any more."""
+    """Open the source of a transfer; raise NotResumableError where it cannot be the same any more.
+
+    Raises LocalFileError where it cannot be read: it may be on a drive that is not there now, and is not given up.
+    """
     try:
         source = Source.open(Path(record.path), record.name)
     except LocalFileError as error:
-        raise NotResumableError(error.message, application=SOURCE_CHANGED, hint=error.hint) from None
+        error.told = "the file cannot be read there at the moment"
+        raise
     known, now = record.source, source.identity
     if known is None or (known.size, known.mtime_ns) != (now.size, now.mtime_ns):
         source.close()

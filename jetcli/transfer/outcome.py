@@ -114,10 +114,11 @@ def reason_for(error: JetError) -> Reason:
             return Reason("failed-application")
 
 
-def failure_of(end: Ended, peer: str, name: str, *, flowing: bool) -> JetError:
+def failure_of(end: Ended, peer: str, name: str, *, flowing: bool, asked: bool = False) -> JetError:
     """Return the error of a session that ended before `name` was done; both texts are ready to be shown.
 
-    `flowing` says whether bytes had moved: what was a refusal before is an interruption after.
+    `flowing` says whether bytes had moved: what was a refusal before is an interruption after. `asked` says that it was
+    us who asked the peer for the file.
     """
     if end.error is not None:
         return end.error
@@ -134,7 +135,7 @@ def failure_of(end: Ended, peer: str, name: str, *, flowing: bool) -> JetError:
         return NotResumableError(f"'{name}' {now}; it has to start again", application=SOURCE_CHANGED)
     if end.reason.application == "file-not-available":
         return NotResumableError(f"{peer} has no file '{name}' for us")
-    return _broken(end.reason, peer, name, told) if flowing else _refusal(end.reason, peer, name, told)
+    return _broken(end.reason, peer, name, told) if flowing else _refusal(end.reason, peer, name, told, asked)
 
 
 def _broken(reason: Reason, peer: str, name: str, told: str) -> JetError:
@@ -144,15 +145,15 @@ def _broken(reason: Reason, peer: str, name: str, told: str) -> JetError:
     return InterruptedTransferError(f"{peer} ended the transfer of '{name}' ({_worded(reason)}){told}")
 
 
-def _refusal(reason: Reason, peer: str, name: str, told: str) -> JetError:
-    """Return the error of an offer that the peer ended before a byte had moved."""
+def _refusal(reason: Reason, peer: str, name: str, told: str, asked: bool) -> JetError:
+    """Return the error of an offer or a request that the peer ended before a byte had moved."""
     match reason.condition:
         case "security-error":
             return TrustError(f"{peer} could not use the encryption of '{name}'{told}")
         case "unsupported-transports" | "unsupported-applications" | "incompatible-parameters" | "failed-application":
             return UnsupportedError(f"{peer} cannot receive '{name}'{told}")
         case "media-error":
-            return DeclinedError(f"{peer} cannot store '{name}'{told}")
+            return DeclinedError(f"{peer} cannot {'read' if asked else 'store'} '{name}'{told}")
         case "connectivity-error" | "failed-transport":
             return NetworkError(f"no usable connection to {peer}{told}")
         case _:

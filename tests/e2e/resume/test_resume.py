@@ -10,7 +10,9 @@ import tarfile
 
 import pytest
 
+DECLINED = 9
 NOT_RESUMABLE = 11
+LOCAL_FILE = 13
 PARTIAL = 14
 
 EITHER = [(), ("sender",), ("receiver",), ("sender", "receiver")]
@@ -204,6 +206,30 @@ def test_a_source_that_was_changed_has_to_start_again(new_pair, broken, jet):
     resuming = jet(juliet, "resume").finished()
     assert resuming.code == NOT_RESUMABLE, resuming
     assert "it has to start again" in resuming.error
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+def test_a_source_that_is_away_for_a_while_gives_nothing_up(new_pair, broken, jet, side, whole):
+    """It may be on a drive that is not mounted at the moment."""
+    romeo, juliet = new_pair
+    connection = broken(new_pair)
+    film, away = romeo.files / "film.mkv", romeo.path / "film.mkv"
+    ours, other = (romeo, juliet) if side == "sender" else (juliet, romeo)
+    serving = jet(other, "receive", "--accept-all", "--forever")
+    serving.ready()
+    film.rename(away)
+    resuming = jet(ours, "resume").finished()
+    if side == "sender":
+        assert resuming.code == LOCAL_FILE, resuming
+        assert "no such file" in resuming.error
+    else:
+        assert resuming.code == DECLINED, resuming
+        assert resuming.error.endswith(" cannot read 'film.mkv': the file cannot be read there at the moment")
+    away.rename(film)
+    resuming = jet(ours, "resume").finished()
+    assert resuming.code == 0, (resuming, serving)
+    whole(new_pair, connection)
 
 
 # Records.
