@@ -110,7 +110,10 @@ class _Request:
             sink = self._sink(offered, promised.size)
             self._emit(Offered(self._id, "receive", peer, offered, promised.size, None, resumable=sink.resumable))
             self._emit(Accepted(self._id, "receive"))
-            outcome = await self._persist(promised, sink, mailbox)
+            try:
+                outcome = await self._persist(promised, sink, mailbox)
+            finally:
+                await mailbox.close()
         if isinstance(outcome, FileDone):
             return outcome
         event = failed(outcome, self._id, "receive", self._name)

@@ -103,7 +103,14 @@ class Serving:
     async def _serve(self, negotiation: Negotiation, record: TransferRecord) -> None:
         try:
             with self._online.ownership.own(record.id) as mailbox:
-                outcome = await self._answer(negotiation, record, mailbox)
+                try:
+                    outcome = await self._answer(negotiation, record, mailbox)
+                except BaseException:
+                    await mailbox.close()
+                    raise
+            # What has come while the last session took its leave is answered like any other.
+            while (late := mailbox.arrived()) is not None:
+                self._take(late)
         except SetupError as error:
             self._emit(Detail(error.message, record.id))
             self._refuse(negotiation)
