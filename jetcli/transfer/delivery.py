@@ -27,7 +27,7 @@ from jetcli.transfer.continuation import Continuation, demand_known
 from jetcli.transfer.events import Phase
 from jetcli.transfer.journal import Journal, recorded
 from jetcli.transfer.outcome import Outcome, is_transient, reason_for
-from jetcli.transfer.outgoing import Begun, Outbound, Outgoing
+from jetcli.transfer.outgoing import Begun, Outbound, Outgoing, nothing_missing
 from jetcli.transfer.peer import Peer
 from jetcli.transfer.ways import accepted_transport, no_transport, offered_transport
 from jetcli.xmpp.negotiation import Negotiation
@@ -67,7 +67,7 @@ class Delivery(Continuation):
                 outgoing = self._outgoing(record, negotiation.session.peer, source)
 
                 async def begin() -> Begun:
-                    complete = agreed.offset == source.size
+                    complete = nothing_missing(agreed, source.size)
                     transport = (
                         no_transport(judged.transport)
                         if complete

@@ -74,6 +74,11 @@ class Outbound(Struct, frozen=True):
 Begin = Callable[[], Awaitable[Begun]]
 
 
+def nothing_missing(agreed: Range, size: int | None) -> bool:
+    """Say whether the receiver has every byte; of an empty file it has none, and may not have published it."""
+    return bool(size) and agreed.offset == size
+
+
 class Outgoing:
     """One stream out of one source, to `peer` (full JID), which may change until the session has begun."""
 
@@ -112,12 +117,18 @@ class Outgoing:
     async def _send(self, begun: Begun) -> SentStream:
         negotiation = self._negotiation = self._mailbox.current = begun.negotiation
         self._offset = self._position = begun.agreed.offset
-        if self._out.continued and begun.agreed.offset == self._out.source.size:
+        if self._out.continued and nothing_missing(begun.agreed, self._out.source.size):
             return await self._nothing_missing(negotiation)
         if begun.prove:
             await self._prove(begun)
         self._emit(Phase("looking for a way", self._out.id))
-        channel = self._online.throttle.slowed(await negotiation.take_channel())
+        try:
+            channel = await negotiation.take_channel()
+        except SessionEnded as ended:
+            if self._has_the_empty_file(ended.end):
+                return SentStream(0, None)
+            raise
+        channel = self._online.throttle.slowed(channel)
         phase_over("candidates")
         self._mailbox.abandon = channel.abort
         assert negotiation.path is not None, "a channel has a path"
@@ -154,6 +165,11 @@ class Outgoing:
         if end.error is not None or end.reason.condition != "success":
             raise SessionEnded(end)
         return SentStream(0, None)
+
+    def _has_the_empty_file(self, end: Ended) -> bool:
+        """Say whether the receiver ended the session since it had published an empty file before."""
+        succeeded = end.by_peer and end.refusal is None and end.reason.condition == "success"
+        return succeeded and self._out.continued and self._out.source.size == 0
 
     async def _pump(self, channel: Channel, begun: Begun) -> SentStream:
         out, agreed = self._out, begun.agreed

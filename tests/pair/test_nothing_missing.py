@@ -18,17 +18,19 @@ from jetcli.xmpp.negotiation import Negotiation
 ADA, BOB = "ada@north.example/jet.1", "bob@south.example/jet.2"
 OFFER = Content("initiator", "ft-1", "initiator", FileDescription("film.mkv", 9), InbandTransport("ibb-1", 4096))
 WHOLE = SimpleNamespace(name="film.mkv", size=9, resumable=True)
+EMPTY = SimpleNamespace(name="film.mkv", size=0, resumable=True)
 
 
 class Sender:
     """Ada continues a transfer with Bob, who accepts, has a path open, and holds every byte."""
 
-    def __init__(self, confirmation_s):
+    def __init__(self, confirmation_s, source, opened):
         limits = Limits(confirmation_s=confirmation_s)
         self.offered = asyncio.Event()
         self.ada = self._negotiation(ADA, BOB, limits, lambda: self.bob)
         self.bob = self._negotiation(BOB, ADA, Limits(), lambda: self.ada)
-        out = Outbound(id="k3v9", source=WHOLE, cipher=Cipher.CHUNKED, continued=True)
+        self._source, self._opened = source, opened
+        out = Outbound(id="k3v9", source=source, cipher=Cipher.CHUNKED, continued=True)
         self._outgoing = Outgoing(None, lambda _event: None, BOB, out, Mailbox())
 
     def _negotiation(self, jid, peer, limits, other):
@@ -37,6 +39,8 @@ class Sender:
             self.offered.set()
 
         async def open_inband(_transport, _open_it):
+            if not self._opened:
+                await asyncio.Event().wait()
             return SimpleNamespace(close=lambda: None)
 
         candidates = SimpleNamespace(drop=lambda: None, refused=0)
@@ -48,8 +52,11 @@ class Sender:
             await self.offered.wait()
             self.bob.accept(OFFER)
             await self.ada.accepted
-            await self.ada.channel
-            return Begun(self.ada, OFFER, TransportSecret(bytes(32), bytes(12)), Range(WHOLE.size))
+            if self._opened:
+                await self.ada.channel
+            else:
+                self.bob.terminate("success")
+            return Begun(self.ada, OFFER, TransportSecret(bytes(32), bytes(12)), Range(self._source.size))
 
         async with asyncio.timeout(10):
             return await self._outgoing.run(begin)
@@ -60,8 +67,8 @@ async def sender():
     """Make a sender: `sender(confirmation_s=60.0)`."""
     made = []
 
-    def make(confirmation_s):
-        made.append(Sender(confirmation_s))
+    def make(confirmation_s, source=WHOLE, *, opened=True):
+        made.append(Sender(confirmation_s, source, opened))
         return made[0]
 
     yield make
@@ -82,3 +89,7 @@ async def test_a_receiver_that_says_nothing_is_not_waited_for_for_ever(sender):
     assert "did not confirm" in outcome.error.message
     assert outcome.kept
     assert outcome.transient
+
+
+async def test_a_receiver_that_has_an_empty_file_says_so_by_ending_the_session(sender):
+    assert isinstance(await sender(60.0, EMPTY, opened=False).run(), FileDone)

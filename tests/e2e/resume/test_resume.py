@@ -300,6 +300,45 @@ def test_a_sender_that_never_heard_of_the_success_learns_it_and_sends_nothing(ne
 
 
 @pytest.mark.matrix
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+def test_an_empty_file_that_was_accepted_and_did_not_come_goes_on(new_pair, over, receiver, jet, side):
+    romeo, juliet = new_pair
+    connection = over(romeo, juliet, stall_after=1)
+    film = romeo.file("empty.txt", b"")
+    receiving = receiver(juliet, "--json")
+    sending = jet(romeo, "--json", "send", film, juliet.jid)
+    for each in (receiving, sending):
+        each.event("accepted")
+    connection.wait_until_stalled()
+    for each in (receiving, sending):
+        each.signal(signal.SIGKILL)
+        each.finished()
+    connection.move()
+    assert juliet.parts
+    ours, other = (romeo, juliet) if side == "sender" else (juliet, romeo)
+    serving = receiver(other, "--forever")
+    resuming = jet(ours, "resume").finished()
+    assert resuming.code == 0, (resuming, serving)
+    assert juliet.saved == {"empty.txt": b""}
+
+
+@pytest.mark.matrix
+def test_a_sender_that_never_heard_of_the_success_of_an_empty_file_learns_it(new_pair, receiver, jet):
+    romeo, juliet = new_pair
+    film = romeo.file("empty.txt", b"")
+    receiving = receiver(juliet)
+    assert jet(romeo, "send", film, juliet.jid).finished().code == 0
+    assert receiving.finished().code == 0
+    [database] = romeo.path.glob("state/**/state.db")
+    with sqlite3.connect(database) as state:
+        state.execute("UPDATE transfers SET state = 'interrupted'")
+    receiver(juliet)
+    resuming = jet(romeo, "resume").finished()
+    assert resuming.code == 0, resuming
+    assert juliet.saved == {"empty.txt": b""}
+
+
+@pytest.mark.matrix
 def test_a_part_that_was_replaced_by_a_link_is_not_written_to(new_pair, broken, jet):
     _, juliet = new_pair
     broken(new_pair)
