@@ -90,7 +90,8 @@ async def find_peer(online: Online, to: str, *, wait_s: float = 0.0, transfer: s
     if to == bare_jid and not online.discovery.shows_presence(bare_jid):
         peers = await _unseen_peers(online, bare_jid, wait_s, transfer)
     else:
-        peers = await _present(online, to, await _resources(online, to, wait_s))
+        until = asyncio.get_running_loop().time() + wait_s
+        peers = await _present(online, to, await _resources(online, to, wait_s), until=until)
     if not peers:
         raise _nobody(online, to, hint=f"jet send --wait 1h FILE {shown(bare_jid)}")
     continuing = transfer is not None
@@ -181,17 +182,31 @@ def _elsewhere(online: Online, bare_jid: str) -> tuple[str, ...]:
     return tuple(r.jid for r in online.discovery.resources(bare_jid) if not online.runs_here(r.jid))
 
 
-async def _present(online: Online, to: str, resources: tuple[str, ...], *, awake: bool = False) -> list[Peer]:
-    """Ask `resources`, and those that show up meanwhile where none of them answers: they may all have been killed."""
+async def _present(
+    online: Online, to: str, resources: tuple[str, ...], *, awake: bool = False, until: float = 0.0
+) -> list[Peer]:
+    """Ask `resources`, and those that show up meanwhile where none of them answers: they may all have been killed.
+
+    Somebody else is waited for until the loop's clock shows `until`.
+    """
     bare_jid, _, resource = to.partition("/")
     asked: set[str] = set()
     peers: list[Peer] = []
     while resources and not peers:
         asked.update(resources)
         peers = await _answering(online, bare_jid, resources, awake=awake)
-        seen = () if resource else _elsewhere(online, bare_jid)
-        resources = tuple(jid for jid in seen if jid not in asked)
+        resources = () if peers or resource else await _others(online, bare_jid, asked, until)
     return peers
+
+
+async def _others(online: Online, bare_jid: str, asked: set[str], until: float) -> tuple[str, ...]:
+    """Return the resources that were not `asked` yet; where there are none, wait for one."""
+    left_s = until - asyncio.get_running_loop().time()
+    if left_s > 0:
+        await online.discovery.wait_for_presence(
+            bare_jid, left_s, but=lambda jid: jid in asked or online.runs_here(jid)
+        )
+    return tuple(jid for jid in _elsewhere(online, bare_jid) if jid not in asked)
 
 
 async def _answering(online: Online, bare_jid: str, resources: tuple[str, ...], *, awake: bool = False) -> list[Peer]:

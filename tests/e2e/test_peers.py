@@ -1,5 +1,7 @@
 """Peers that cannot take a file: who is away, who is no contact, whose client lacks something."""
 
+import signal
+
 import aioxmpp
 import pytest
 
@@ -46,6 +48,18 @@ def test_a_contact_who_comes_online_in_time_gets_the_file(pair, receiver, jet):
     assert sending.finished().code == 0, sending
     assert receiving.finished().code == 0, receiving
     assert juliet.saved == romeo.saved
+
+
+def test_a_contact_whose_killed_jet_is_still_seen_is_waited_for(new_pair, receiver, jet):
+    romeo, juliet = new_pair
+    ghost = receiver(juliet)
+    ghost.signal(signal.SIGKILL)
+    ghost.finished()
+    sending = jet(romeo, "-v", "send", "--wait", "30s", romeo.file("a.txt", 10), juliet.jid)
+    sending.wait_for("passed over")
+    receiving = receiver(juliet)
+    assert sending.finished().code == 0, sending
+    assert receiving.finished().code == 0, receiving
 
 
 def test_somebody_who_is_no_contact_is_exit_6_with_the_ways_out(home, receiver, jet):

@@ -30,6 +30,7 @@ class World:
     proposed_to: str | None = None
     here: frozenset[str] = frozenset()
     bare_jid: str = "me@north.test"
+    later: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.emit = self.told.append
@@ -47,8 +48,10 @@ class World:
     def runs_here(self, jid: str) -> bool:
         return jid == self.jid or jid in self.here
 
-    async def wait_for_presence(self, _jid: str, _timeout_s: float, *, but) -> None:
-        """They are here, or are not."""
+    async def wait_for_presence(self, jid: str, _timeout_s: float, *, but) -> None:
+        """They are here, or are not; who comes `later` comes where nobody else will do."""
+        if all(but(f"{jid}/{name}") for name in self.online):
+            self.online |= self.later
 
     def resources(self, jid: str):
         return [SimpleNamespace(jid=f"{jid}/{name}") for name in self.online]
@@ -197,3 +200,12 @@ async def test_those_that_cannot_continue_a_transfer_are_not_the_last_word_on_it
     world = World({"ghost": None, "phone": OTHER}, names={"phone": "Dino"})
     with pytest.raises(NobodyResumesError, match=r"bob@south\.test cannot continue a transfer with Dino"):
         await resuming_peers(world, BOB, before=f"{BOB}/ghost")
+
+
+async def test_whoever_comes_in_time_is_found_although_a_ghost_is_seen():
+    assert (await find_peer(World({"ghost": None}, later={"a": JET}), BOB, wait_s=30.0)).jid == f"{BOB}/a"
+
+
+async def test_who_wants_nobody_waited_for_hears_at_once_that_there_is_only_a_ghost():
+    with pytest.raises(UnavailableError):
+        await find_peer(World({"ghost": None}, later={"a": JET}), BOB)
