@@ -135,7 +135,9 @@ class Report:
     def _note_file(self, event: FileDone) -> None:
         self._files += 1
         self._bytes += event.size
-        if self.json is None and event.direction == "receive" and event.path is not None:
+        # What a sender receives on the side, because somebody asked for it, is not what its output is for.
+        received = event.direction == "receive" and self.direction != "send"
+        if self.json is None and received and event.path is not None:
             self._path_line(event.path)
 
     def _path_line(self, path: Path) -> None:

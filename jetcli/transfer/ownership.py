@@ -52,6 +52,15 @@ class Mailbox:
         except TimeoutError:
             return None
 
+    def leave(self) -> None:
+        """Tell the peer that we go, so that it looks for somebody else; for the session there is and those to come."""
+        waiting = list(iter(self.arrived, None))
+        for each in (self.current, *waiting):
+            if each is not None:
+                each.terminate("gone")
+        for each in waiting:
+            self._arrived.put_nowait(each)
+
     async def close(self) -> None:
         """End the sessions that nobody has taken."""
         while not self._arrived.empty():

@@ -49,6 +49,8 @@ class Serving:
         self._on_result = on_result
         self._on_request = on_request
         self._tasks: set[asyncio.Task[None]] = set()
+        self._mailboxes: set[Mailbox] = set()
+        self._left = False
 
     async def __aenter__(self) -> Self:
         self._online.answer(self._take)
@@ -58,12 +60,20 @@ class Serving:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left = True
         self._online.messages.on_continuation = None
+        if kind is not asyncio.CancelledError:
+            # The command has come to its end, and nobody has stopped it: another jet of ours may go on.
+            for mailbox in self._mailboxes:
+                mailbox.leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _take(self, negotiation: Negotiation) -> None:
+        if self._left:
+            negotiation.terminate("gone")
+            return
         record = self._record(negotiation)
         if record is None and self._on_request is not None and negotiation.session.offer.transfer is None:
             self._start(self._on_request(negotiation))
@@ -103,11 +113,14 @@ class Serving:
     async def _serve(self, negotiation: Negotiation, record: TransferRecord) -> None:
         try:
             with self._online.ownership.own(record.id) as mailbox:
+                self._mailboxes.add(mailbox)
                 try:
                     outcome = await self._answer(negotiation, record, mailbox)
                 except BaseException:
                     await mailbox.close()
                     raise
+                finally:
+                    self._mailboxes.discard(mailbox)
             # What has come while the last session took its leave is answered like any other.
             while (late := mailbox.arrived()) is not None:
                 self._take(late)

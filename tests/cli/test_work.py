@@ -97,6 +97,11 @@ def test_send_writes_nothing_to_standard_output(jet_here, transfers, account, so
     assert jet_here("send", source, "juliet").out == ""
 
 
+def test_send_prints_no_path_of_what_it_receives_on_the_side(jet_here, transfers, account, source, tmp_path):
+    transfers.events = [done("song.ogg", tmp_path / "song.ogg", "receive"), done("a.txt")]
+    assert jet_here("send", source, "juliet").out == ""
+
+
 @pytest.mark.parametrize(("option", "end"), [([], "\n"), (["-0"], "\0")])
 def test_receive_prints_one_absolute_path_a_file(jet_here, transfers, account, tmp_path, option, end):
     transfers.events = [

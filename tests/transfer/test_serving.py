@@ -92,3 +92,33 @@ async def test_a_session_that_nobody_has_taken_is_ended_when_the_command_stops(o
         online.come(second)
     assert first.closed.is_set()
     assert second.closed.is_set()
+
+
+async def test_a_command_that_comes_to_its_end_says_that_it_is_gone(online):
+    """The other side then looks for another jet, where `cancel` would be somebody's decision."""
+    first, second = Negotiation(), Negotiation()
+    async with asyncio.timeout(10), Serving(online, lambda _event: None):
+        online.come(first)
+        await Work.answered.get()
+        online.come(second)
+    late = Negotiation()
+    online.come(late)
+    assert [each.reasons[0] for each in (first, second, late)] == ["gone"] * 3
+
+
+async def test_a_command_that_somebody_stops_says_so(online):
+    first, serving = Negotiation(), asyncio.Event()
+
+    async def command():
+        async with Serving(online, lambda _event: None):
+            serving.set()
+            await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        going = asyncio.ensure_future(command())
+        await serving.wait()
+        online.come(first)
+        await Work.answered.get()
+        going.cancel()
+        await asyncio.wait({going})
+    assert first.reasons[0] == "cancel"
