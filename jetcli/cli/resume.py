@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from jetcli.cli.accounts import config_of, interactive, paths_of
 from jetcli.cli.invocation import Invocation
 from jetcli.cli.wording import duration_text, share_text, size_text
-from jetcli.errors import NotResumableError, SetupError, UsageError
+from jetcli.errors import LocalFileError, NotResumableError, UsageError
+from jetcli.files.reason import reason
 from jetcli.protocol.policy import shown
 from jetcli.state.config import Account, Config
-from jetcli.state.locks import transfer_lock
+from jetcli.state.locks import transfer_holder, transfer_lock
 from jetcli.state.store import Store
 from jetcli.state.transfers import TransferRecord, Transfers, TransferState
 from jetcli.transfer.options import Network, OnExist, PathPolicy, Placing
@@ -160,23 +161,37 @@ def _forget(transfers: Transfers, transfer_id: str, directory: Path) -> int:
     """Remove part and record of a transfer that nobody is busy with."""
     record = transfers.get(transfer_id)
     with transfer_lock(directory, record.id, command="jet resume"):
-        part = _part(record)
-        if part is not None and record.part_inode in {None, part.stat(follow_symlinks=False).st_ino}:
-            part.unlink()
+        try:
+            part = _part(record)
+            if part is not None and record.part_inode in {None, part[1].st_ino}:
+                part[0].unlink(missing_ok=True)
+        except OSError as error:
+            told = f"cannot remove the part of '{shown(record.name)}' in '{shown(record.path)}': {reason(error)}"
+            raise LocalFileError(told) from error
         transfers.forget(record.id)
     return 0
 
 
-def _part(record: TransferRecord) -> Path | None:
-    """Return the part file, if there is one."""
+def _part(record: TransferRecord) -> tuple[Path, os.stat_result] | None:
+    """Return the part file and what it is, if there is one; raises OSError where that cannot be seen."""
     if record.direction == "send" or record.part is None:
         return None
     part = Path(record.path) / record.part
-    return part if os.path.lexists(part) else None
+    try:
+        return part, part.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _visible_part(record: TransferRecord) -> tuple[Path, os.stat_result] | None:
+    try:
+        return _part(record)
+    except OSError:
+        return None
 
 
 def _row(record: TransferRecord, directory: Path) -> dict[str, Any]:
-    part = _part(record)
+    part = _visible_part(record)
     return {
         "transfer": record.id,
         "direction": record.direction,
@@ -185,20 +200,12 @@ def _row(record: TransferRecord, directory: Path) -> dict[str, Any]:
         "held": record.verified if record.direction == "receive" else None,
         "peer": record.peer,
         "path": record.path,
-        "part": None if part is None else str(part),
-        "part_size": None if part is None else part.stat(follow_symlinks=False).st_size,
+        "part": None if part is None else str(part[0]),
+        "part_size": None if part is None else part[1].st_size,
         "age": round(max(time.time() - record.updated, 0.0), 1),
-        "state": "running" if _is_running(record, directory) else record.state.value,
+        "state": "running" if transfer_holder(directory, record.id) else record.state.value,
         "resumable": record.chunked and record.state is not TransferState.DONE,
     }
-
-
-def _is_running(record: TransferRecord, directory: Path) -> bool:
-    try:
-        with transfer_lock(directory, record.id, command="jet resume"):
-            return False
-    except SetupError:
-        return True
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

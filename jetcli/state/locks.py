@@ -97,14 +97,18 @@ async def account_lock(
         taken.release()
 
 
+def transfer_holder(directory: Path, transfer_id: str) -> Holder | None:
+    """Return the process that owns a transfer, or None; owning it is not disturbed by the question."""
+    return _holder(_transfer_path(directory, transfer_id))
+
+
 @contextlib.contextmanager
 def transfer_lock(directory: Path, transfer_id: str, *, command: str) -> Iterator[None]:
     """Own the transfer `transfer_id` of the account that has its state in `directory`, without waiting.
 
     Raises SetupError naming the process that owns it.
     """
-    path = directory / f"transfer-{transfer_id}.lock"
-    taken = _take(path)
+    taken = _take(_transfer_path(directory, transfer_id))
     if isinstance(taken, Holder):
         raise SetupError(f"transfer {transfer_id} is in the hands of another jet ({taken})")
     try:
@@ -139,6 +143,10 @@ def online_here(directory: Path) -> list[Holder]:
     return [holder for holder in holders if holder is not None]
 
 
+def _transfer_path(directory: Path, transfer_id: str) -> Path:
+    return directory / f"transfer-{transfer_id}.lock"
+
+
 def _resource_path(directory: Path, resource: str) -> Path:
     # A resource may hold any character, and it is the server that has the last word on it.
     return directory / f"online-{hashlib.sha256(resource.encode()).hexdigest()[:16]}.lock"
@@ -160,11 +168,17 @@ def _holder(path: Path) -> Holder | None:
     except OSError:
         return None
     try:
+        return _owner(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _owner(descriptor: int) -> Holder | None:
+    """Return who holds the lock of an open file, or None; until that is closed nobody can take it."""
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _read_holder(descriptor)
-    finally:
-        os.close(descriptor)
     return None
 
 
@@ -179,10 +193,12 @@ def _take(path: Path) -> _Held | Holder:
                     os.fchmod(descriptor, 0o600)
                     return _Held(path, descriptor)
             except BlockingIOError:
-                holder = _read_holder(descriptor)
-                os.close(descriptor)
-                return holder
-            os.close(descriptor)  # its holder removed the file while we opened it: this lock excludes nobody
+                if (holder := _owner(descriptor)) is not None:
+                    os.close(descriptor)
+                    return holder
+            # Its holder removed the file while we opened it, so that this lock excludes nobody; or somebody has only
+            # asked who holds it.
+            os.close(descriptor)
     except OSError as error:
         raise unusable(path, error) from error
 

@@ -1,4 +1,5 @@
 import asyncio
+import fcntl
 import os
 import stat
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from processes import run_at_once
 
 from jetcli.errors import SetupError
-from jetcli.state.locks import account_lock, online_here, resource_lock, runs_here, transfer_lock
+from jetcli.state.locks import account_lock, online_here, resource_lock, runs_here, transfer_holder, transfer_lock
 
 HOLDER = textwrap.dedent(
     """
@@ -179,6 +180,41 @@ def test_a_transfer_has_one_owner_who_is_named_to_others(tmp_path: Path) -> None
         with transfer_lock(tmp_path, "other", command="jet resume"):
             pass
     assert f"k3v9 is in the hands of another jet (process {child.pid}, 'jet receive')" in caught.value.message
+
+
+def test_who_owns_a_transfer_is_told_without_owning_it(tmp_path: Path) -> None:
+    assert transfer_holder(tmp_path, "k3v9") is None
+    assert list(tmp_path.iterdir()) == []
+    with transfer_lock(tmp_path, "k3v9", command="jet send"):
+        holder = transfer_holder(tmp_path, "k3v9")
+        assert holder is not None
+        assert (holder.pid, holder.command) == (os.getpid(), "jet send")
+    assert transfer_holder(tmp_path, "k3v9") is None
+
+
+def test_whoever_only_asks_for_the_owner_keeps_nobody_from_owning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed owner has left its file, and another process looks at it in the very moment when we take it."""
+    path = tmp_path / "transfer-k3v9.lock"
+    path.write_text("[1, 'jet send', 1]")
+    asks = os.open(path, os.O_RDWR)
+    fcntl.flock(asks, fcntl.LOCK_SH)
+    real = fcntl.flock
+    refused = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        try:
+            real(descriptor, operation)
+        except BlockingIOError:
+            refused.append(descriptor)
+            real(asks, fcntl.LOCK_UN)
+            raise
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with transfer_lock(tmp_path, "k3v9", command="jet receive"):
+        assert len(refused) == 1
+    os.close(asks)
 
 
 def test_a_released_transfer_leaves_no_file(tmp_path: Path) -> None:
