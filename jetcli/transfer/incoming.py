@@ -259,7 +259,7 @@ class Incoming:
     async def _check(self, received: ReceivedStream) -> Verification:
         """Compare the promised checksum; say what has been verified.
 
-        Raises IntegrityError where it differs, or where a jet promised one and sent none.
+        Raises IntegrityError where it differs or a jet sends none of use, InterruptedTransferError where it sends none.
         """
         jets = self._expected.between_jets
         proof: Verification = "chunks" if jets else "tag"
@@ -269,13 +269,15 @@ class Incoming:
             return self._compare(received.sha256)
         self._emit(Phase("waiting for the checksum", self._expected.id))
         hashes = await self._announced()
-        self._unsound = True
-        agrees = proves(hashes, sha256=received.sha256, wire_sha256=received.wire_sha256)
         name = shown(self._expected.name)
-        if agrees is False:
-            raise IntegrityError(f"'{name}' does not match the announced checksum; nothing was saved")
-        if agrees is None and jets:
-            raise IntegrityError(f"the promised checksum of '{name}' did not come; nothing was saved")
+        if hashes is None and jets:
+            # The line may have hung since the last byte: the part is sound, and the next session brings the word.
+            raise InterruptedTransferError(f"the promised checksum of '{name}' did not come in time")
+        agrees = proves(hashes or (), sha256=received.sha256, wire_sha256=received.wire_sha256)
+        if agrees is False or (agrees is None and jets):
+            self._unsound = True
+            wrong = "does not match the announced checksum" if agrees is False else "was announced no usable checksum"
+            raise IntegrityError(f"'{name}' {wrong}; nothing was saved")
         if agrees is None:
             self._emit(Warned(f"{shown(self._peer)} announced no usable checksum of '{name}'", self._expected.id))
             return proof
@@ -283,14 +285,14 @@ class Incoming:
             self._journal.digest_is(received.sha256)
         return "chunks+checksum" if jets else "tag+checksum"
 
-    async def _announced(self) -> tuple[Hash, ...]:
-        """Wait for what the sender announces, and as long as it says that it hashes what it had sent before."""
+    async def _announced(self) -> tuple[Hash, ...] | None:
+        """Wait for the sender's word, as long as it says that it hashes what it had sent before; None: none came."""
         checksum = self._negotiation.checksum
         if self._offset:
             await heard(self._negotiation, checksum)
         else:
             await asyncio.wait({checksum}, timeout=CHECKSUM_S)
-        return checksum.result().hashes if checksum.done() else ()
+        return checksum.result().hashes if checksum.done() else None
 
     def _compare(self, sha256: bytes) -> Verification:
         """Compare what came with the digest that it was requested by."""
@@ -336,7 +338,8 @@ class Incoming:
         # sender does not have any more.
         contradicted = isinstance(error, IntegrityError) and (self._unsound or not self._sink.position)
         outdated = isinstance(error, NotResumableError) and error.application == SOURCE_CHANGED
-        moved = self._sink.position > self._offset
+        # The one byte that is fetched again for the sake of the checksum is no progress.
+        moved = self._sink.position > self._offset + self._expected.checksum
         keep = self._resumable and not (contradicted or outdated or isinstance(error, DeclinedError))
         self._leave(keep=keep)
         self._negotiation.end_for(reason_for(error))

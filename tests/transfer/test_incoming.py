@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from streams import Wire
 
-from jetcli.errors import DeclinedError, IntegrityError
+from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferError
 from jetcli.files.sink import Sink
 from jetcli.protocol.cipher import ChunkedSealer, stream_key
 from jetcli.protocol.device import Device, Trust
@@ -28,6 +28,8 @@ from jetcli.protocol.model import (
 )
 from jetcli.state.store import Store
 from jetcli.state.transfers import Transfers, TransferState
+from jetcli.transfer import incoming, proving
+from jetcli.transfer import outcome as outcome_module
 from jetcli.transfer.events import FileDone
 from jetcli.transfer.incoming import Begun, Expected, Incoming
 from jetcli.transfer.journal import Journal
@@ -161,6 +163,34 @@ async def test_a_promised_checksum_that_differs_is_the_end_of_the_part(rest, onl
     outcome = await rest(session=Session(OTHER), checksum=True)
     assert isinstance(outcome.error, IntegrityError)
     assert (outcome.kept, listing(inbox), online.transfers.get("k3v9").sha256) == (False, [], None)
+
+
+async def test_a_promised_checksum_of_a_kind_that_nobody_can_compare_is_the_end_of_the_part(rest, inbox):
+    session = Session()
+    session.checksum.set_result(Checksum((Hash("md5", bytes(16)),)))
+    outcome = await rest(session=session, checksum=True)
+    assert isinstance(outcome.error, IntegrityError)
+    assert (outcome.kept, listing(inbox)) == (False, [])
+
+
+@pytest.mark.parametrize("held", [0, HELD])
+async def test_a_file_whose_promised_checksum_is_not_told_in_time_is_kept_for_a_session_that_tells_it(
+    rest, online, inbox, monkeypatch, held
+):
+    monkeypatch.setattr(incoming, "CHECKSUM_S", 0.01)
+    monkeypatch.setattr(proving, "LIFE_S", 0.01)
+    monkeypatch.setattr(outcome_module, "_LAST_WORD_S", 0.01)
+    outcome = await rest(held=held, checksum=True)
+    assert isinstance(outcome.error, InterruptedTransferError)
+    assert (outcome.error.exit_code, outcome.kept, outcome.transient) == (10, True, True)
+    assert (listing(inbox), state(online)) == ([".jet-k3v9.part"], TransferState.INTERRUPTED)
+    assert (inbox / ".jet-k3v9.part").read_bytes() == CONTENT
+
+
+async def test_the_byte_that_is_fetched_again_for_the_sake_of_the_checksum_is_no_progress(rest, monkeypatch):
+    monkeypatch.setattr(proving, "LIFE_S", 0.01)
+    monkeypatch.setattr(outcome_module, "_LAST_WORD_S", 0.01)
+    assert not (await rest(held=SIZE - 1, checksum=True)).moved
 
 
 async def test_more_than_is_taken_is_declined_although_a_part_of_it_had_come_before(rest, online, inbox):
