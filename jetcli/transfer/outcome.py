@@ -69,6 +69,11 @@ def failed(broken: Broken, transfer_id: str, direction: Direction, name: str) ->
     return FileFailed(transfer_id, direction, name, error, broken.kept)
 
 
+def let_go(error: JetError) -> None:
+    """Let go of the frames in which a failure happened, once it has been told: they hold buffers of megabytes."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+
+
 #: What a peer says that has lost the connection itself, or whose word crossed ours.
 _TRANSIENT_REASONS = frozenset({"connectivity-error", "failed-transport", "timeout", "gone", "alternative-session"})
 _TRANSIENT_REFUSALS = frozenset(

@@ -36,7 +36,7 @@ from jetcli.transfer.events import (
 )
 from jetcli.transfer.journal import new_transfer_id
 from jetcli.transfer.options import OnExist, ReceiveOptions
-from jetcli.transfer.outcome import Broken, Outcome, failed, reason_for
+from jetcli.transfer.outcome import Broken, Outcome, failed, let_go, reason_for
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.persistence import patience_s, pause_before, persist
 from jetcli.transfer.reception import Reception
@@ -52,7 +52,8 @@ async def receive_files(
 ) -> list[Result]:
     """Receive until `options.count` files have ended, or `stop` is set; return how each of them ended.
 
-    Declined offers do not count. With `count` None only `stop` ends it. `consent` is asked unless `accept_all` or
+    Declined offers do not count. With `count` None only `stop` ends it, and one result of each kind is returned: a file
+    that came, and a failure for each exit code. `consent` is asked unless `accept_all` or
     `senders` answer for the user. Cancelling ends every transfer, keeping what can be continued.
     """
     desk = _Desk(online, options, emit, consent)
@@ -167,7 +168,7 @@ class _Desk:
             return
         if isinstance(result, FileDone) and self._options.command:
             await run_for(self._options.command, result, negotiation.session.peer, self._emit)
-        self.results.append(result)
+        self._note(result)
         self._ended_files(seen)
 
     def _ended_files(self, seen: "_Seen", *, declined: bool = False) -> None:
@@ -178,8 +179,15 @@ class _Desk:
 
     def count(self, result: Result) -> None:
         """Note how a file ended that is a command of its own."""
-        self.results.append(result)
+        self._note(result)
         self._command_finished()
+
+    def _note(self, result: Result) -> None:
+        """Keep how a file ended: of a receiver that stays up as much as its exit code needs, one of each kind."""
+        if isinstance(result, FileFailed):
+            let_go(result.error)
+        if self._options.count is not None or all(_kind(result) != _kind(kept) for kept in self.results):
+            self.results.append(result)
 
     def _command_finished(self) -> None:
         self._finished += 1
@@ -259,7 +267,7 @@ class _Desk:
                 run.for_file(result)
             if result is not None:
                 taken = True
-                self.results.append(result)
+                self._note(result)
 
         rules = Rules(self._options, consent, frozenset(number - first for number in saved))
         unbundling = Unbundling(
@@ -334,6 +342,10 @@ class _Desk:
         failed = FileFailed(transfer_id, "receive", offered.name if offered else None, error)
         self._emit(failed)
         return failed
+
+
+def _kind(result: Result) -> int:
+    return result.error.exit_code if isinstance(result, FileFailed) else 0
 
 
 @dataclass(slots=True)

@@ -1,0 +1,73 @@
+"""What a receiver keeps of the files that have come, and what it tells of the offers that it did not take."""
+
+import gc
+import weakref
+
+import pytest
+
+from jetcli.cli.report import exit_code
+from jetcli.errors import IntegrityError, LocalFileError
+from jetcli.transfer.events import FileDone, FileFailed
+from jetcli.transfer.options import ReceiveOptions
+from jetcli.transfer.receive import _Desk
+
+DONE = FileDone("k3v9", "receive", "film.mkv", None, 1, 0.1, "chunks")
+
+
+@pytest.fixture
+def desk(inbox):
+    def make(**options):
+        return _Desk(None, ReceiveOptions(inbox, **options), lambda _event: None, None)
+
+    return make
+
+
+class Buffer:
+    """Stands in for the memory that a stream goes through."""
+
+
+def broken(held, kind=IntegrityError):
+    """Return the failure of a stream in the frames of which something is held."""
+    buffer = Buffer()
+    held.add(buffer)
+    try:
+        try:
+            raise ValueError
+        except ValueError as cause:
+            raise kind("altered") from cause
+    except kind as error:
+        return FileFailed("k3v9", "receive", "film.mkv", error)
+
+
+@pytest.mark.parametrize("count", [None, 2000])
+async def test_nothing_is_held_of_the_streams_that_failed(desk, count):
+    receiving, held = desk(count=count), weakref.WeakSet()
+    for _ in range(1000):
+        receiving.count(broken(held))
+    gc.collect()
+    assert not held
+
+
+@pytest.mark.parametrize(
+    ("results", "code"),
+    [
+        ([DONE], 0),
+        ([IntegrityError], 12),
+        ([IntegrityError, LocalFileError], 14),
+        ([DONE, IntegrityError], 14),
+    ],
+)
+async def test_a_receiver_that_stays_up_keeps_what_its_exit_code_needs_and_no_more(desk, results, code):
+    receiving = desk(count=None)
+    for _ in range(1000):
+        for result in results:
+            receiving.count(result if result is DONE else broken(weakref.WeakSet(), result))
+    assert (len(receiving.results), exit_code(receiving.results)) == (len(results), code)
+
+
+async def test_a_receiver_of_so_many_files_returns_how_each_of_them_ended(desk):
+    receiving = desk(count=3)
+    for _ in range(3):
+        receiving.count(DONE)
+    assert receiving.results == [DONE] * 3
+    assert receiving.enough.is_set()
