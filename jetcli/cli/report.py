@@ -9,6 +9,7 @@ import os
 import time
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from jetcli.cli.events import JsonEvents
 from jetcli.cli.streams import Messages, Output
@@ -47,7 +48,7 @@ class Report:
         self._began = time.monotonic()
         self._files = 0
         self._bytes = 0
-        self._told: set[int] = set()
+        self._told: WeakSet[JetError] = WeakSet()
         self._resume_id: str | None = None
         # Transfers under way that can be resumed; the value says whether there is anything to continue.
         self._under_way: dict[str | None, bool] = {}
@@ -71,9 +72,9 @@ class Report:
 
     def error(self, error: JetError) -> None:
         """Tell why the command fails, unless it was told when it happened."""
-        if id(error) in self._told:
+        if error in self._told:
             return
-        self._told.add(id(error))
+        self._told.add(error)
         self.view.hide()
         self.view.error(error)
         if self.json is not None:
@@ -128,7 +129,7 @@ class Report:
                 self._under_way.pop(event.id, None)
 
     def _note_failure(self, event: FileFailed) -> None:
-        self._told.add(id(event.error))
+        self._told.add(event.error)
         if event.resumable:
             self._resume_id = event.id
 
