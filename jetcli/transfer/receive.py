@@ -59,7 +59,7 @@ async def receive_files(
     desk = _Desk(online, options, emit, consent)
     if options.stdout and options.unverified_stdout:
         emit(Warned("bytes of clients other than jet go to standard output before they are verified"))
-    serving = Serving(online, emit, desk.count)
+    serving = Serving(online, emit, desk.completed)
     online.listen(desk.take)
     online.messages.on_proposal = desk.proposed
     waits: list[asyncio.Future[bool]] = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.enough.wait())]
@@ -166,8 +166,7 @@ class _Desk:
             await negotiation.close()
         if result is None:
             return
-        if isinstance(result, FileDone) and self._options.command:
-            await run_for(self._options.command, result, negotiation.session.peer, self._emit)
+        await self._afterwards(result, negotiation.session.peer)
         self._note(result)
         self._ended_files(seen)
 
@@ -176,6 +175,16 @@ class _Desk:
         for number in range(seen.count):
             batch = replace(seen.batch, index=seen.batch.index + number) if seen.batch else None
             self._commands.ended(seen.device, batch, declined=declined)
+
+    async def completed(self, result: Result, sender: str) -> None:
+        """Note how a file ended that another receiver had begun."""
+        await self._afterwards(result, sender)
+        self.count(result)
+
+    async def _afterwards(self, result: Result, sender: str) -> None:
+        """Run the user's command for a file that has come."""
+        if isinstance(result, FileDone) and self._options.command:
+            await run_for(self._options.command, result, sender, self._emit)
 
     def count(self, result: Result) -> None:
         """Note how a file ended that is a command of its own."""

@@ -6,7 +6,7 @@ has the same answer.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,8 +24,8 @@ from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.persistence import persist
 from jetcli.xmpp.negotiation import Negotiation
 
-#: Told how a transfer ended that this process did not begin.
-OnResult = Callable[[FileDone | FileFailed], None]
+#: Told how a transfer ended that this process did not begin, and the full JID of who continued it.
+OnResult = Callable[[FileDone | FileFailed, str], Awaitable[None]]
 #: Answers a request for a file that is not the rest of a transfer.
 OnRequest = Callable[[Negotiation], Coroutine[Any, Any, None]]
 
@@ -40,7 +40,7 @@ class Serving:
         self,
         online: Online,
         emit: Listener,
-        on_result: OnResult = lambda _: None,
+        on_result: OnResult | None = None,
         *,
         on_request: OnRequest | None = None,
     ) -> None:
@@ -132,13 +132,14 @@ class Serving:
             await negotiation.close()
         if record.state is TransferState.DONE:
             return  # a late question about what was told long ago
+        event: FileDone | FileFailed
         if isinstance(outcome, Broken):
             event = failed(outcome, record.id, record.direction, record.name)
             self._emit(event)
-            if record.direction == "receive":
-                self._on_result(event)
-        elif record.direction == "receive":
-            self._on_result(outcome)
+        else:
+            event = outcome
+        if record.direction == "receive" and self._on_result is not None:
+            await self._on_result(event, negotiation.session.peer)
 
     async def _answer(self, negotiation: Negotiation, record: TransferRecord, mailbox: Mailbox) -> Outcome:
         kind = Delivery if record.direction == "send" else Collection

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
+import sys
 import tarfile
 
 import pytest
@@ -93,6 +95,20 @@ def test_a_receiver_that_was_killed_and_started_again_gets_the_rest_by_itself(ne
     assert (sending.finished(60).code, receiving.finished().code) == (0, 0), (sending, receiving)
     assert juliet.saved == {"film.mkv": film.read_bytes()}
     assert connection.carried < half.size + half.twice
+
+
+@pytest.mark.matrix
+def test_the_command_is_run_for_a_file_that_an_earlier_receiver_had_begun(new_pair, broken, receiver, jet, whole):
+    romeo, juliet = new_pair
+    connection = broken(new_pair, "sender", "receiver")
+    script = "import os; print(*(os.environ['JET_' + name] for name in ('PATH', 'FROM', 'SIZE', 'ID')))"
+    receiving = receiver(juliet, "--json", "--exec", shlex.join((sys.executable, "-c", script)))
+    assert jet(romeo, "resume").finished().code == 0
+    assert receiving.finished().code == 0, receiving
+    done = receiving.event("file")
+    assert f"{juliet.files / 'film.mkv'} {romeo.jid}/jet." in receiving.stderr, receiving
+    assert f" {done['size']} {done['id']}\n" in receiving.stderr, receiving
+    whole(new_pair, connection)
 
 
 def test_the_same_send_again_continues(new_pair, broken, receiver, jet, whole):
