@@ -64,7 +64,7 @@ async def receive_files(
     online.messages.on_proposal = desk.proposed
     waits: list[asyncio.Future[bool]] = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(desk.enough.wait())]
     if options.idle_s is not None:
-        waits.append(asyncio.ensure_future(desk.idle(options.idle_s)))
+        waits.append(asyncio.ensure_future(desk.idle(options.idle_s, serving)))
     emit(Phase("waiting for files"))
     try:
         waiting: set[asyncio.Future[Any]] = {*waits, online.lost}
@@ -98,7 +98,7 @@ class _Desk:
         self._consents = Consents(options, self._commands, consent)
         self._finished = 0
         self._taken = False
-        self._active_at = asyncio.get_running_loop().time()
+        self._ended_at = asyncio.get_running_loop().time()
         self.idled = False
         self.results: list[Result] = []
         self.enough = asyncio.Event()
@@ -112,7 +112,7 @@ class _Desk:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Tell of a bug: nobody awaits the task, and what escapes it would be lost without a word."""
         self._tasks.discard(task)
-        self._active_at = asyncio.get_running_loop().time()
+        self._ended_at = asyncio.get_running_loop().time()
         if not task.cancelled() and (bug := task.exception()) is not None:
             error = JetError(f"a bug in jet: {type(bug).__name__}: {shown(str(bug))}")
             failure = FileFailed(None, "receive", None, error)
@@ -132,13 +132,16 @@ class _Desk:
             refusal = stranger(self._options, bare_jid)
             self._tell_declined(new_transfer_id(self._online.transfers), bare_jid, "policy", refusal)
 
-    async def idle(self, idle_s: float) -> bool:
-        """Return when nothing has gone on for `idle_s`."""
+    async def idle(self, idle_s: float, serving: Serving) -> bool:
+        """Return when nothing has gone on for `idle_s`, here or in `serving`."""
         clock = asyncio.get_running_loop().time
-        while self._tasks or clock() < self._active_at + idle_s:  # noqa: ASYNC110 (what is waited for is time)
-            await asyncio.sleep(idle_s if self._tasks else self._active_at + idle_s - clock())
+        while (left_s := max(self._active_at(), serving.active_at) + idle_s - clock()) > 0:  # noqa: ASYNC110 (time)
+            await asyncio.sleep(left_s)
         self.idled = True
         return True
+
+    def _active_at(self) -> float:
+        return asyncio.get_running_loop().time() if self._tasks else self._ended_at
 
     async def close(self) -> None:
         """End what is still going on."""

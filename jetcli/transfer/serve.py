@@ -6,6 +6,7 @@ has the same answer.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
@@ -51,6 +52,12 @@ class Serving:
         self._tasks: set[asyncio.Task[None]] = set()
         self._mailboxes: set[Mailbox] = set()
         self._left = False
+        self._ended_at = -math.inf
+
+    @property
+    def active_at(self) -> float:
+        """When something was last going on, on the loop's clock: now, while there is."""
+        return asyncio.get_running_loop().time() if self._tasks else self._ended_at
 
     async def __aenter__(self) -> Self:
         self._online.answer(self._take)
@@ -92,7 +99,11 @@ class Serving:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._ended_at = asyncio.get_running_loop().time()
 
     def _record(self, negotiation: Negotiation) -> TransferRecord | None:
         """Return the record that a session continues, where its peer is the one of the record."""

@@ -1,5 +1,6 @@
 """What a receiver keeps of the files that have come, and what it tells of the offers that it did not take."""
 
+import asyncio
 import gc
 import weakref
 
@@ -10,6 +11,7 @@ from jetcli.errors import IntegrityError, LocalFileError
 from jetcli.transfer.events import FileDone, FileFailed
 from jetcli.transfer.options import ReceiveOptions
 from jetcli.transfer.receive import _Desk
+from jetcli.transfer.serve import Serving
 
 DONE = FileDone("k3v9", "receive", "film.mkv", None, 1, 0.1, "chunks")
 
@@ -71,3 +73,14 @@ async def test_a_receiver_of_so_many_files_returns_how_each_of_them_ended(desk):
         receiving.count(DONE)
     assert receiving.results == [DONE] * 3
     assert receiving.enough.is_set()
+
+
+async def test_a_receiver_does_not_idle_while_the_rest_of_an_earlier_file_comes(desk):
+    serving, whole = Serving(None, lambda _event: None), asyncio.Event()
+    serving._start(whole.wait())
+    idling = asyncio.create_task(desk().idle(0.001, serving))
+    await asyncio.wait({idling}, timeout=0.1)
+    assert not idling.done()
+    whole.set()
+    async with asyncio.timeout(10):
+        assert await idling
