@@ -39,7 +39,7 @@ from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.peer import Peer
 from jetcli.transfer.proving import digest_of
 from jetcli.transfer.ways import accepted_transport, no_transport, offered_transport
-from jetcli.xmpp.negotiation import Negotiation
+from jetcli.xmpp.negotiation import Negotiation, SessionEnded
 
 #: Gets the session that was agreed on, what the sender demands, and the secret, once somebody sends the rest.
 Agreed = tuple[Negotiation, Begun, TransportSecret]
@@ -267,7 +267,8 @@ class Collection(Continuation):
 
     def _nothing_missing(self, negotiation: Negotiation, judged: JudgedOffer, size: int) -> None:
         transport = no_transport(judged.transport)
-        negotiation.accept(acceptance(judged.content, transport, agreed=Range(size)))
+        with suppress(SessionEnded):  # the sender has gone: the file is here all the same
+            negotiation.accept(acceptance(judged.content, transport, agreed=Range(size)))
         negotiation.terminate("success")
 
 

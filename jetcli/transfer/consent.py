@@ -17,6 +17,7 @@ from jetcli.transfer.admission import Admitted
 from jetcli.transfer.commands import Commands
 from jetcli.transfer.events import Consent, OfferSeen
 from jetcli.transfer.options import ReceiveOptions
+from jetcli.transfer.outcome import WITHDRAWN
 from jetcli.xmpp.negotiation import Negotiation
 
 #: Asks a person about one offer; several are asked one after the other.
@@ -76,7 +77,7 @@ class Consents:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if question.done():
                 return question.result()
-            raise DeclinedError("withdrawn by the sender")
+            raise DeclinedError(WITHDRAWN)
         finally:
             question.cancel()
 

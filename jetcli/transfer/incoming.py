@@ -43,7 +43,7 @@ from jetcli.transfer.proving import digest_of, heard, show_prefix
 from jetcli.transfer.pump import BothEnds, Counter, pump
 from jetcli.transfer.stream import ReceivedStream, receive_stream
 from jetcli.xmpp.channel import Channel
-from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+from jetcli.xmpp.negotiation import Negotiation, OfferWithdrawn, SessionEnded
 
 #: How long a promised checksum is waited for after the tag.
 CHECKSUM_S = 5.0
@@ -141,7 +141,8 @@ class Incoming:
             return self._failed(error)
         except SessionEnded as ended:
             failure = failure_of(ended.end, shown(self._peer), shown(self._expected.name), flowing=self._flowing)
-            return self._failed(failure, ended.end)
+            withdrawn = isinstance(ended, OfferWithdrawn) and ended.end.by_peer
+            return replace(self._failed(failure, ended.end), withdrawn=withdrawn)
         except BaseException:
             if not self._published:
                 self._leave(keep=self._resumable)

@@ -45,17 +45,22 @@ _JINGLE_CONDITIONS = frozenset(
 )
 
 
+#: Why an offer is not taken that its sender has taken back.
+WITHDRAWN = "withdrawn by the sender"
+
+
 class Broken(Struct, frozen=True):
     """A stream that did not reach its end, or that did not come about.
 
     `kept` says that it can be continued, `transient` that this is worth trying without asking anyone, and `moved`
-    that bytes came through this time.
+    that bytes came through this time. `withdrawn`: the sender had taken its offer back before we accepted it.
     """
 
     error: JetError
     kept: bool = False
     transient: bool = False
     moved: bool = False
+    withdrawn: bool = False
 
 
 Outcome = FileDone | Broken

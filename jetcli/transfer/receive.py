@@ -36,7 +36,7 @@ from jetcli.transfer.events import (
 )
 from jetcli.transfer.journal import new_transfer_id
 from jetcli.transfer.options import OnExist, ReceiveOptions
-from jetcli.transfer.outcome import Broken, Outcome, failed, let_go, reason_for
+from jetcli.transfer.outcome import WITHDRAWN, Broken, Outcome, failed, let_go, reason_for
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.persistence import patience_s, pause_before, persist
 from jetcli.transfer.reception import Reception
@@ -254,6 +254,7 @@ class _Desk:
                 outcome = await self._persist(reception, transfer_id, mailbox)
             finally:
                 await mailbox.close()
+        self._demand_offered(outcome)
         if isinstance(outcome, FileDone):
             return outcome
         event = failed(outcome, transfer_id, "receive", name)
@@ -297,6 +298,7 @@ class _Desk:
             if isinstance(outcome, Broken) and outcome.transient and retries:
                 # At once: the sender may be back before the user's commands have ended.
                 back = self._commands.broke(device, batch, seen.count)
+        self._demand_offered(outcome)
         if isinstance(outcome, FileDone):
             self._ended_files(seen, declined=not taken)
             return None
@@ -333,6 +335,12 @@ class _Desk:
             self._taken = True
         elif on_exist == "skip" and os.path.lexists(admitted.directory / name):
             raise DeclinedError(f"'{shown(name)}' is here already")
+
+    def _demand_offered(self, outcome: Outcome) -> None:
+        """Raise DeclinedError where the offer was withdrawn before we had accepted it, so that nothing has begun."""
+        if isinstance(outcome, Broken) and outcome.withdrawn and not outcome.kept:
+            self._taken = False
+            raise DeclinedError(WITHDRAWN)
 
     def _decline(self, negotiation: Negotiation, transfer_id: str, error: DeclinedError) -> None:
         peer = negotiation.session.peer

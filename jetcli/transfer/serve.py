@@ -19,8 +19,8 @@ from jetcli.state.transfers import TransferRecord, TransferState
 from jetcli.transfer.account import Online
 from jetcli.transfer.collection import Collection
 from jetcli.transfer.delivery import Delivery
-from jetcli.transfer.events import Detail, FileDone, FileFailed, Listener, Offered, Waiting
-from jetcli.transfer.outcome import Broken, Outcome, failed
+from jetcli.transfer.events import Declined, Detail, FileDone, FileFailed, Listener, Offered, Waiting
+from jetcli.transfer.outcome import WITHDRAWN, Broken, Outcome, failed
 from jetcli.transfer.ownership import Mailbox
 from jetcli.transfer.persistence import persist
 from jetcli.xmpp.negotiation import Negotiation
@@ -143,6 +143,9 @@ class Serving:
             await negotiation.close()
         if record.state is TransferState.DONE:
             return  # a late question about what was told long ago
+        if isinstance(outcome, Broken) and outcome.withdrawn:
+            self._emit(Declined(record.id, record.direction, "peer", WITHDRAWN))
+            return
         event: FileDone | FileFailed
         if isinstance(outcome, Broken):
             event = failed(outcome, record.id, record.direction, record.name)

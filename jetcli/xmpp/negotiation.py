@@ -54,6 +54,10 @@ class SessionEnded(Exception):  # noqa: N818 - an outcome that waiting callers m
         self.end = end
 
 
+class OfferWithdrawn(SessionEnded):
+    """The session of a peer's offer ended before we accepted it."""
+
+
 class Negotiation:
     """A session with one peer, driven by stanzas and by the verbs below.
 
@@ -96,7 +100,9 @@ class Negotiation:
         self._perform(self.session.initiate(content))
 
     def accept(self, content: Content) -> None:
-        """Accept the peer's offer."""
+        """Accept the peer's offer; raise OfferWithdrawn where its session has ended meanwhile."""
+        if self.ended.done():
+            raise OfferWithdrawn(self.ended.result())
         self._perform(self.session.accept(content))
         self.on_accepted()
 

@@ -13,6 +13,7 @@ from jetcli.errors import DeclinedError, IntegrityError, InterruptedTransferErro
 from jetcli.files.sink import Sink
 from jetcli.protocol.cipher import ChunkedSealer, stream_key
 from jetcli.protocol.device import Device, Trust
+from jetcli.protocol.effects import Ended
 from jetcli.protocol.model import (
     NS_OMEMO,
     Checksum,
@@ -23,6 +24,7 @@ from jetcli.protocol.model import (
     Hash,
     InbandTransport,
     PathKind,
+    Reason,
     Security,
     TransportSecret,
 )
@@ -34,6 +36,7 @@ from jetcli.transfer.events import FileDone
 from jetcli.transfer.incoming import Begun, Expected, Incoming
 from jetcli.transfer.journal import Journal
 from jetcli.transfer.ownership import Mailbox
+from jetcli.xmpp.negotiation import OfferWithdrawn
 
 CONTENT = bytes(range(250)) * 4
 SIZE, HELD = len(CONTENT), 600
@@ -87,7 +90,7 @@ def online(tmp_path):
 def rest(online, inbox):
     """Let the rest of a file come in: `rest(content, Session(), sha256=...)` is the work, not begun."""
 
-    def come(content=CONTENT, session=None, *, held=HELD, size=SIZE, kind=Sink, **expected):
+    def come(content=CONTENT, session=None, *, held=HELD, size=SIZE, kind=Sink, withdrawn=None, **expected):
         session = session or Session()
         sink = kind.create(inbox, "film.mkv", "k3v9", size=size)
         sink.write(memoryview(CONTENT[:held]))
@@ -119,6 +122,8 @@ def rest(online, inbox):
         session.channel.set_result(Line(bytes(wire)))
 
         async def begin():
+            if withdrawn is not None:
+                raise OfferWithdrawn(withdrawn)
             return Begun(offer)
 
         return work.run(begin)
@@ -191,6 +196,18 @@ async def test_the_byte_that_is_fetched_again_for_the_sake_of_the_checksum_is_no
     monkeypatch.setattr(proving, "LIFE_S", 0.01)
     monkeypatch.setattr(outcome_module, "_LAST_WORD_S", 0.01)
     assert not (await rest(held=SIZE - 1, checksum=True)).moved
+
+
+@pytest.mark.parametrize(("held", "kept"), [(0, False), (HELD, True)])
+async def test_an_offer_that_is_withdrawn_leaves_what_had_come_before_it(rest, inbox, held, kept):
+    outcome = await rest(held=held, withdrawn=Ended(Reason("cancel"), by_peer=True))
+    assert (outcome.withdrawn, outcome.kept, outcome.transient) == (True, kept, False)
+    assert listing(inbox) == [".jet-k3v9.part"] * kept
+
+
+async def test_a_session_that_we_had_ended_ourselves_was_not_withdrawn(rest):
+    outcome = await rest(withdrawn=Ended(Reason("connectivity-error"), by_peer=False))
+    assert (outcome.withdrawn, outcome.kept) == (False, True)
 
 
 async def test_more_than_is_taken_is_declined_although_a_part_of_it_had_come_before(rest, online, inbox):

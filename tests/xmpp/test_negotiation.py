@@ -11,7 +11,7 @@ from jetcli.protocol.effects import Limits
 from jetcli.protocol.session import Session
 from jetcli.xmpp import negotiation as module
 from jetcli.xmpp.ask import StanzaError
-from jetcli.xmpp.negotiation import Negotiation, SessionEnded
+from jetcli.xmpp.negotiation import Negotiation, OfferWithdrawn, SessionEnded
 
 ADA, BOB = "ada@north.test/jet.1", "bob@south.test/jet.2"
 
@@ -141,6 +141,18 @@ async def test_a_candidate_that_is_reached_becomes_the_channel_of_both(ends):
     assert [end.negotiation.path for end in (ada, bob)] == [model.PathKind.DIRECT] * 2
     assert [end.negotiation.relay for end in (ada, bob)] == [None, None]
     assert ada.negotiation.accepted.result() == bob.content
+
+
+async def test_an_offer_that_was_withdrawn_cannot_be_accepted_any_more(ends):
+    ada, bob = ends()
+    ada.negotiation.initiate(ada.content)
+    async with asyncio.timeout(5):
+        await ada.offered.wait()
+        ada.negotiation.terminate("cancel")
+        await bob.negotiation.ended
+    with pytest.raises(OfferWithdrawn) as caught:
+        bob.negotiation.accept(bob.content)
+    assert (caught.value.end.by_peer, caught.value.end.reason.condition) == (True, "cancel")
 
 
 async def test_a_proxy_is_named_as_the_relay(ends):

@@ -212,6 +212,13 @@ class Offer:
         await self.peer.say(self.to, self.jingle)
         return self
 
+    async def send_and_withdraw(self) -> None:
+        """Send the offer, and right behind it the end of its session."""
+        offered = asyncio.create_task(self.send())
+        await asyncio.sleep(0)  # so that it is the first of the two to be queued
+        await self.inform(model.Terminate(self.sid, model.Reason("cancel")))
+        await offered
+
     def sealed(self, data: bytes = CONTENT) -> bytearray:
         """Return what belongs on the bytestream."""
         wire = bytearray(len(data) + 16)

@@ -55,6 +55,17 @@ async def test_what_is_no_bundle_is_refused_with_one_line(receive, jet_peer, dat
     await victim.ended(15, line)
 
 
+async def test_a_bundle_that_is_withdrawn_while_it_is_looked_at_leaves_the_receiver_waiting(receive, jet_peer):
+    victim = await receive()
+    data = stream("a", "b")
+    await (await bundle(jet_peer, victim, data, 2)).send_and_withdraw()
+    victim.process.wait_for("withdrawn by the sender")
+    second = await (await bundle(jet_peer, victim, data, 2)).send()
+    await second.serve(second.sealed(data))
+    await asyncio.to_thread(victim.process.finished)
+    assert victim.process.code == 0, victim.process
+
+
 async def test_a_file_that_a_server_turns_into_a_bundle_is_not_opened(receive, jet_peer):
     victim = await receive()
     data = stream("a", "b")

@@ -20,6 +20,24 @@ def bare(jid):
     return jid.partition("/")[0]
 
 
+# Offers that are withdrawn before they are accepted.
+
+
+@pytest.mark.parametrize("cipher", [Cipher.AES_128_GCM, Cipher.CHUNKED])
+async def test_an_offer_that_is_withdrawn_while_it_is_looked_at_leaves_the_receiver_waiting(
+    receive, peer, jet_peer, cipher
+):
+    victim = await receive(output="report.pdf")
+    sender = jet_peer if cipher is Cipher.CHUNKED else peer
+    await (await sender.prepare(victim.jid, cipher)).send_and_withdraw()
+    victim.process.wait_for("Lost report.pdf from .*: withdrawn by the sender")
+    victim.unharmed()
+    offer = await (await sender.prepare(victim.jid, cipher)).send()
+    await offer.serve(offer.sealed())
+    await asyncio.to_thread(victim.process.finished)
+    assert victim.process.code == 0, victim.process
+
+
 # The encryption of an offer.
 
 
