@@ -15,7 +15,7 @@ from jetcli.cli.events import JsonEvents
 from jetcli.cli.streams import Messages, Output
 from jetcli.cli.view import Bars, View
 from jetcli.errors import JetError, PartialError
-from jetcli.transfer.events import Direction, Event, FileDone, FileFailed, Offered, Progress
+from jetcli.transfer.events import Declined, Direction, Event, FileDone, FileFailed, Offered, Progress
 
 #: What a terminal needs that is left while bars are on it: its cursor.
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -125,7 +125,7 @@ class Report:
                 self._under_way[event.id] = event.held is not None
             case Progress() if event.id in self._under_way and event.bytes:
                 self._under_way[event.id] = True
-            case FileDone() | FileFailed():
+            case FileDone() | FileFailed() | Declined():
                 self._under_way.pop(event.id, None)
 
     def _note_failure(self, event: FileFailed) -> None:

@@ -128,9 +128,9 @@ class _Desk:
             task = asyncio.get_running_loop().create_task(answer(full_jid, sid))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if not allowed:
+        if not allowed and self._may_tell(bare_jid):
             refusal = stranger(self._options, bare_jid)
-            self._tell_declined(new_transfer_id(self._online.transfers), bare_jid, "policy", refusal)
+            self._tell_declined(new_transfer_id(self._online.transfers), "policy", refusal)
 
     async def idle(self, idle_s: float, serving: Serving) -> bool:
         """Return when nothing has gone on for `idle_s`, here or in `serving`."""
@@ -160,7 +160,7 @@ class _Desk:
             negotiation.terminate("unsupported-applications", application=SINGLY)
             return
         except DeclinedError as error:
-            self._decline(negotiation, transfer_id, error)
+            self._decline(negotiation, transfer_id, error, told_of=seen.told)
             self._ended_files(seen, declined=True)
             return
         except JetError as error:
@@ -232,6 +232,7 @@ class _Desk:
                 admitted.between_jets and file.range is not None,
             )
         )
+        seen.told = True
         consent = await self._consents.agree(negotiation, transfer_id, admitted, seen.batch)
         if bundled:
             return await self._receive_bundle(negotiation, transfer_id, admitted, consent, seen)
@@ -342,18 +343,22 @@ class _Desk:
             self._taken = False
             raise DeclinedError(WITHDRAWN)
 
-    def _decline(self, negotiation: Negotiation, transfer_id: str, error: DeclinedError) -> None:
+    def _decline(self, negotiation: Negotiation, transfer_id: str, error: DeclinedError, *, told_of: bool) -> None:
         peer = negotiation.session.peer
         by_peer = negotiation.ended.done()
         reason = reason_for(error)
         negotiation.terminate(reason.condition, error.message or None)
         by = "peer" if by_peer else "me" if isinstance(error, RefusedError) else "policy"
-        self._tell_declined(transfer_id, peer.partition("/")[0], by, error)
+        # What was told to begin is told to end; of the others one a minute is enough.
+        if told_of or self._may_tell(peer.partition("/")[0]):
+            self._tell_declined(transfer_id, by, error)
 
-    def _tell_declined(self, transfer_id: str, bare_jid: str, by: str, error: DeclinedError) -> None:
-        if self._told.take(bare_jid, asyncio.get_running_loop().time()):
-            hint = f"; to take it:  {error.hint}" if error.hint else ""
-            self._emit(Declined(transfer_id, "receive", by, f"{error.message}{hint}"))
+    def _may_tell(self, bare_jid: str) -> bool:
+        return self._told.take(bare_jid, asyncio.get_running_loop().time())
+
+    def _tell_declined(self, transfer_id: str, by: str, error: DeclinedError) -> None:
+        hint = f"; to take it:  {error.hint}" if error.hint else ""
+        self._emit(Declined(transfer_id, "receive", by, f"{error.message}{hint}"))
 
     def _fail(self, negotiation: Negotiation, transfer_id: str, error: JetError) -> FileFailed:
         reason = reason_for(error)
@@ -370,8 +375,12 @@ def _kind(result: Result) -> int:
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of an offer so far: its batch, how many files it has, and the device once that is sure."""
+    """What is known of an offer so far: its batch, how many files it has, and the device once that is sure.
+
+    `told` says whether the user has been told of it.
+    """
 
     batch: Batch | None
     count: int = 1
     device: bytes | None = None
+    told: bool = False

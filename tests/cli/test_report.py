@@ -4,7 +4,7 @@ import pytest
 
 from jetcli.cli.report import Report
 from jetcli.errors import IntegrityError
-from jetcli.transfer.events import FileFailed
+from jetcli.transfer.events import Declined, FileFailed, Offered, Progress
 
 
 @pytest.fixture
@@ -29,3 +29,12 @@ def test_a_failure_that_is_held_on_to_is_told_once(report):
     report.emit(FileFailed("k3v9", "receive", "film.mkv", error))
     report.error(error)
     assert lines(report) == ["jet: error: altered"]
+
+
+def test_an_offer_that_was_declined_is_under_way_no_more(report):
+    report.emit(Offered("k3v9", "receive", "romeo@montague.example/jet", "film.mkv", 2, None, resumable=True))
+    report.emit(Progress("k3v9", "receive", 1, 2))
+    report.emit(Declined("k3v9", "receive", "me", ""))
+    assert report._under_way == {}
+    report.view.status()
+    assert lines(report)[-1] == "no transfer is running"

@@ -2,13 +2,18 @@
 
 import asyncio
 import gc
+import itertools
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
 from jetcli.cli.report import exit_code
 from jetcli.errors import IntegrityError, LocalFileError
-from jetcli.transfer.events import FileDone, FileFailed
+from jetcli.protocol.device import Device, Trust
+from jetcli.protocol.model import Content, FileDescription, InbandTransport
+from jetcli.transfer import receive
+from jetcli.transfer.events import Consent, Declined, FileDone, FileFailed, Offered
 from jetcli.transfer.options import ReceiveOptions
 from jetcli.transfer.receive import _Desk
 from jetcli.transfer.serve import Serving
@@ -84,3 +89,71 @@ async def test_a_receiver_does_not_idle_while_the_rest_of_an_earlier_file_comes(
     whole.set()
     async with asyncio.timeout(10):
         assert await idling
+
+
+ROMEO = Device("romeo@montague.example", 1, b"k" * 32, Trust.BLIND)
+FILE = FileDescription("film.mkv", 1)
+
+
+class Session:
+    """A session of Romeo's with an offer in it."""
+
+    def __init__(self):
+        content = Content("initiator", "a-file", "initiator", FILE, InbandTransport("i", 4096))
+        self.session = SimpleNamespace(peer=f"{ROMEO.jid}/jet", offer=content)
+        self.ended = asyncio.get_running_loop().create_future()
+        self.reasons = []
+
+    def terminate(self, condition, _text):
+        self.reasons.append(condition)
+
+    async def close(self):
+        """Do nothing: nothing was opened."""
+
+
+@pytest.fixture
+def offered(inbox, monkeypatch):
+    """Let Romeo offer so many files to a receiver, one after the other; return what was told."""
+
+    async def admit(_online, options, negotiation, known):
+        known(ROMEO.identity_key)
+        offer = SimpleNamespace(file=FILE, content=negotiation.session.offer)
+        opened = SimpleNamespace(device=ROMEO)
+        where = {"directory": options.directory, "name": "film.mkv", "size": 1}
+        return SimpleNamespace(offer=offer, opened=opened, between_jets=True, **where)
+
+    monkeypatch.setattr(receive, "admit", admit)
+
+    async def go(times, *, contact=True, **options):
+        told, numbers = [], itertools.count()
+        online = SimpleNamespace(
+            bare_jid="juliet@capulet.example",
+            discovery=SimpleNamespace(is_contact=lambda _jid: contact),
+            trust=SimpleNamespace(keys=lambda _jid: []),
+            transfers=SimpleNamespace(new_id=lambda _random: f"k{next(numbers)}"),
+        )
+
+        async def no(_seen):
+            return Consent(accept=False)
+
+        receiving = _Desk(online, ReceiveOptions(inbox, count=None, **options), told.append, no)
+        for _ in range(times):
+            await receiving._handle(Session())
+        return told
+
+    return go
+
+
+@pytest.mark.parametrize(("options", "by"), [({}, "me"), ({"accept_all": True, "on_exist": "skip"}, "policy")])
+async def test_the_end_of_every_offer_is_told_that_was_told(offered, inbox, options, by):
+    (inbox / "film.mkv").touch()
+    told = await offered(3, **options)
+    assert [(type(event), event.id) for event in told] == [
+        (kind, f"k{number}") for number in range(3) for kind in (Offered, Declined)
+    ]
+    assert {event.by for event in told if isinstance(event, Declined)} == {by}
+
+
+async def test_of_the_offers_of_a_stranger_one_a_minute_is_told(offered):
+    [declined] = await offered(3, contact=False)
+    assert isinstance(declined, Declined)
