@@ -7,8 +7,9 @@ is no longer needed: in general, take it out and run tests/xmpp/test_connection.
 Faults that are avoided instead of mended, because jet does without the part: `PKIXCertificateVerifier` needs a
 pyOpenSSL before 26.2 and ssl.match_hostname, `make()` never binds the channel and falls back to PLAIN (security.py);
 `STARTTLSConnector` hangs where a server ignores STARTTLS (server.py); `ibr.register` takes an error for a success
-(registration.py); `PresenceServer` forgets the priority (connection.py); the look-ups of `EntityCapsService` mistrust
-most clients, because xml:lang leaks into their identities (discovery.py).
+(registration.py); `PresenceServer` forgets the priority (connection.py), and `PresenceClient` forgets nobody
+(presences.py); the look-ups of `EntityCapsService` mistrust most clients, because xml:lang leaks into their identities
+(discovery.py).
 """
 
 import asyncio

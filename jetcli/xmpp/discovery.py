@@ -22,6 +22,7 @@ from jetcli.errors import JetError, RemoteProtocolError
 from jetcli.protocol.policy import shown
 from jetcli.xmpp.account import parsed_jid
 from jetcli.xmpp.ask import ask
+from jetcli.xmpp.presences import KeptPresences
 from jetcli.xmpp.socks5 import StreamHost, query_streamhost
 
 CLIENT_NAME = "jet"
@@ -61,6 +62,7 @@ class Discovery:
         self._client = client
         self._presence = client.summon(aioxmpp.PresenceClient)
         self._roster = client.summon(aioxmpp.RosterClient)
+        KeptPresences(client)
         self._known: dict[tuple[str, str], PeerInfo] = {}
         self._proxy: StreamHost | None = None
         _introduce(client, features)
