@@ -251,9 +251,8 @@ class Session:
         self._check_content(action.content)
         proposed = action.content.transport
         # What we do not know we cannot write either; the one that stays says as much.
-        named = self._ours if proposed is None or isinstance(proposed, UnknownTransport) else proposed
-        assert named is not None, "an active session has a transport"
-        reject = fx.Send(TransportReject(self.sid, self._with_transport(named)))
+        writable = self._ours if isinstance(proposed, UnknownTransport | None) else proposed
+        reject = fx.Send(TransportReject(self.sid, self._with_transport(writable)))
         if self.initiator:
             # Only the initiator may replace (XEP-0260 section 3); it wins the tie with its own proposal.
             return [] if self.path is Path.REPLACING else [reject]
@@ -346,12 +345,8 @@ class Session:
         if self._inband is None:
             return self._fail("no address of either side could be reached")
         self._move(Turn.GIVE_UP)
-        effects: list[Effect] = [
-            fx.StopDeadline(Wait.CANDIDATES),
-            fx.StopDeadline(Wait.ACTIVATION),
-            fx.DropTransport(),
-            fx.StartDeadline(Wait.REPLACEMENT, self._limits.replacement_s),
-        ]
+        effects: list[Effect] = [fx.StopDeadline(wait) for wait in (Wait.CANDIDATES, Wait.ACTIVATION)]
+        effects += [fx.DropTransport(), fx.StartDeadline(Wait.REPLACEMENT, self._limits.replacement_s)]
         if self.initiator:
             effects.append(fx.Send(TransportReplace(self.sid, self._with_transport(self._inband))))
         return effects
@@ -379,7 +374,7 @@ class Session:
         if (content.creator, content.name) != (self.offer.creator, self.offer.name):
             raise RemoteProtocolError("the peer names another content than the offer's", condition="bad-request")
 
-    def _with_transport(self, transport: Transport) -> Content:
+    def _with_transport(self, transport: Transport | None) -> Content:
         return Content(self.offer.creator, self.offer.name, self.offer.senders, transport=transport)
 
     def _tell(self, note: TransportNote) -> fx.Send:
