@@ -131,8 +131,6 @@ class NotResumableError(JetError):
 class NobodyResumesError(NotResumableError):
     """None of those who are online now can continue the transfer; whoever comes online later may."""
 
-    retryable = True
-
 
 class IntegrityError(JetError):
     """A chunk, the tag or the checksum is wrong; nothing unverified was published."""
