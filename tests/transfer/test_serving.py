@@ -84,23 +84,25 @@ async def test_a_session_that_comes_while_another_takes_its_leave_is_answered_af
     assert online.ownership.mailbox("k3v9") is None
 
 
-async def test_a_session_that_nobody_has_taken_is_ended_when_the_command_stops(online):
+async def served(online) -> tuple[Negotiation, Negotiation]:
+    """Let a command end while one session is answered and another waits; return the two."""
     first, second = Negotiation(), Negotiation()
     async with asyncio.timeout(10), Serving(online, lambda _event: None):
         online.come(first)
         await Work.answered.get()
         online.come(second)
+    return first, second
+
+
+async def test_a_session_that_nobody_has_taken_is_ended_when_the_command_stops(online):
+    first, second = await served(online)
     assert first.closed.is_set()
     assert second.closed.is_set()
 
 
 async def test_a_command_that_comes_to_its_end_says_that_it_is_gone(online):
     """The other side then looks for another jet, where `cancel` would be somebody's decision."""
-    first, second = Negotiation(), Negotiation()
-    async with asyncio.timeout(10), Serving(online, lambda _event: None):
-        online.come(first)
-        await Work.answered.get()
-        online.come(second)
+    first, second = await served(online)
     late = Negotiation()
     online.come(late)
     assert [each.reasons[0] for each in (first, second, late)] == ["gone"] * 3

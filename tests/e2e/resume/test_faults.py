@@ -1,8 +1,8 @@
 """Faults of the machine while a file is on its way: what ends, with which code, and that it goes on afterwards.
 
 Beside them: R1 to R3 (kills) in test_kills, more of R4 in test_power, R18 (both at once) in test_meeting, R24 (name
-taken) and R32 (keys lost) in test_resume, R31 (damaged state) in hostile/test_arguments, R5 to R9 (broken line) and R30
-(signals) in test_interruptions, R20 (journal full) in state/test_store, R33 in test_sizes, R35 in
+taken) and R32 (keys lost) in test_records, R31 (damaged state) in hostile/test_arguments, R5 to R9 (broken line) and
+R30 (signals) in test_interruptions, R20 (journal full) in state/test_store, R33 in test_sizes, R35 in
 protocol/test_session, R36 in xmpp/test_inband_channel.
 """
 

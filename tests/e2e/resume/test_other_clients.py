@@ -40,28 +40,40 @@ def unfinished(jet, home) -> list[dict]:
     return [event for event in map(json.loads, listing.stdout.splitlines()) if event["type"] == "transfer"]
 
 
-async def test_a_receiver_that_was_killed_and_started_again_gets_the_rest_although_her_phone_answered(
-    new_pair, over, receiver, jet, half, phone
-):
-    romeo, juliet = new_pair
-    connection = over(romeo, juliet, stall_after=half.stall)
-    film = romeo.file("film.mkv", half.size)
-    await phone(juliet)
+@pytest.fixture
+def breaking(new_pair, over, receiver, jet, half):
+    """Kill the receiver half-way: `sending, connection = breaking("--retry", "20")`; the sender goes on trying."""
 
-    def with_the_phone_online() -> None:
+    def bring(*options: str):
+        romeo, juliet = new_pair
+        connection = over(romeo, juliet, stall_after=half.stall)
         receiving = receiver(juliet, "--json")
-        sending = jet(romeo, "send", film, juliet.jid, "--retry", "20")
+        sending = jet(romeo, "send", romeo.file("film.mkv", half.size), juliet.jid, *options)
         receiving.event("progress", lambda event: event["bytes"] > half.arrived)
         receiving.signal(signal.SIGKILL)
         receiving.finished()
         connection.cut()
+        return sending, connection
+
+    return bring
+
+
+async def test_a_receiver_that_was_killed_and_started_again_gets_the_rest_although_her_phone_answered(
+    new_pair, breaking, receiver, half, phone
+):
+    romeo, juliet = new_pair
+    await phone(juliet)
+
+    def with_the_phone_online():
+        sending, connection = breaking("--retry", "20")
         connection.move()
         sending.wait_for("cannot continue a transfer with .* waiting for")
         receiving = receiver(juliet)
         assert (sending.finished(60).code, receiving.finished().code) == (0, 0), (sending, receiving)
+        return connection
 
-    await asyncio.to_thread(with_the_phone_online)
-    assert juliet.saved == {"film.mkv": film.read_bytes()}
+    connection = await asyncio.to_thread(with_the_phone_online)
+    assert juliet.saved == romeo.saved
     assert connection.carried < half.size + half.twice
 
 
@@ -89,21 +101,12 @@ async def test_a_resume_that_finds_only_a_phone_fails_and_gives_nothing_up(
     whole(new_pair, connection)
 
 
-async def test_a_send_that_has_spent_its_tries_is_interrupted_and_says_how_to_go_on(
-    new_pair, over, receiver, jet, half, phone
-):
+async def test_a_send_that_has_spent_its_tries_is_interrupted_and_says_how_to_go_on(new_pair, breaking, jet, phone):
     romeo, juliet = new_pair
-    connection = over(romeo, juliet, stall_after=half.stall)
-    film = romeo.file("film.mkv", half.size)
     await phone(juliet)
 
     def given_up() -> None:
-        receiving = receiver(juliet, "--json")
-        sending = jet(romeo, "send", film, juliet.jid, "--retry", "2")
-        receiving.event("progress", lambda event: event["bytes"] > half.arrived)
-        receiving.signal(signal.SIGKILL)
-        receiving.finished()
-        connection.cut()
+        sending, _ = breaking("--retry", "2")
         assert sending.finished(60).code == INTERRUPTED, sending
         [record] = unfinished(jet, romeo)
         assert sending.hint == f"jet resume {record['transfer']}"
